@@ -1,0 +1,69 @@
+//! A build: what CI says it made.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::names::{AppName, CommitSha, Digest, Tag};
+
+/// How a build ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BuildOutcome {
+    /// Good: may be deployed.
+    Succeeded,
+    /// Compiled, but its tests are not all green (Jenkins' word); announced, never the newest good build.
+    Unstable,
+    /// Broken.
+    Failed,
+    /// Stopped by someone before it ended.
+    Cancelled,
+}
+
+impl fmt::Display for BuildOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            BuildOutcome::Succeeded => "succeeded",
+            BuildOutcome::Unstable => "unstable",
+            BuildOutcome::Failed => "failed",
+            BuildOutcome::Cancelled => "cancelled",
+        })
+    }
+}
+
+/// One build of one app, as announced. Free text in it (branch, author, message, url) is for showing only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    /// The app that it is a build of.
+    pub app: AppName,
+    /// The tag of the image that it made, or would have made.
+    pub tag: Tag,
+    /// How it ended.
+    pub outcome: BuildOutcome,
+    /// The image's digest, where the source knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// The commit that was built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<CommitSha>,
+    /// The branch that was built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    /// A page that shows the build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Who made the commit, as the source names them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    /// The first line of the commit's message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// How long it took, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u64>,
+    /// Which source announced it: `jenkins`, `github`.
+    pub source: String,
+    /// When the announcement came in.
+    pub at: Timestamp,
+}

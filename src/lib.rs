@@ -1,5 +1,7 @@
 //! Shipmate: a chat-ops bot that drives deploys.
 
 pub mod builds;
+pub mod chat;
 pub mod domain;
+pub mod engine;
 pub mod secret;

@@ -1,4 +1,8 @@
 //! The domain: pure values and functions, no async, no clock, no IO. Time is an argument.
 
 pub mod build;
+pub mod deployment;
 pub mod names;
+pub mod observed;
+pub mod plan;
+pub mod spec;

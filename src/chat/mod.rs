@@ -1,0 +1,148 @@
+//! The seam to the chats: what people say comes in as [`ChatEvent`]s, what the bot shows goes out as [`Reply`]s.
+//!
+//! A reply is structure, not markup: each adapter escapes all text and decides how a table looks. The one convention
+//! inside a text is a pair of backticks around what people may type or copy.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+/// A place where people and the bot talk: `terminal`, `discord:1234`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RoomId(pub String);
+
+impl fmt::Display for RoomId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Who speaks, by the platform's own id: `terminal:anna`, `discord:81384788765712384`. Never a display name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Account(pub String);
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A message of the bot or of a person, by the platform's own id.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct MessageRef {
+    /// Where it is.
+    pub room: RoomId,
+    /// The platform's id of it, unique in the room.
+    pub id: String,
+}
+
+/// Something that a person wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Where and which.
+    pub at: MessageRef,
+    /// Who.
+    pub author: Account,
+    /// What.
+    pub text: String,
+    /// When it was received.
+    pub received: Timestamp,
+}
+
+/// What a chat tells the bot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChatEvent {
+    /// A person wrote something new.
+    Message(Message),
+    /// A person put an emoji to a message.
+    Reacted {
+        /// Which message.
+        to: MessageRef,
+        /// Who.
+        author: Account,
+        /// The emoji, without variation selectors.
+        emoji: String,
+    },
+    /// The people have gone (end of the terminal's input); the bot may finish.
+    Closed,
+}
+
+/// How a reply feels; adapters turn it into colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Tone {
+    /// Plain information.
+    Info,
+    /// Something is going on.
+    Busy,
+    /// Good news.
+    Good,
+    /// People should look.
+    Warning,
+    /// Bad news.
+    Bad,
+}
+
+/// A part of a reply.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Block {
+    /// One line of text; `code` in backticks is the only markup.
+    Line(String),
+    /// A table with a header.
+    Table {
+        /// The column names.
+        header: Vec<String>,
+        /// The rows, each as long as the header.
+        rows: Vec<Vec<String>>,
+    },
+    /// The output of a program, shown as it is and without any markup.
+    Output(String),
+}
+
+/// What the bot shows.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Reply {
+    /// How it feels.
+    pub tone: Tone,
+    /// The first line, which says it all.
+    pub title: String,
+    /// The rest.
+    pub body: Vec<Block>,
+}
+
+/// Why a chat did not do it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChatError {
+    /// The service does not answer; trying again later may help.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The message isn't there any more.
+    #[error("the message {0:?} is gone")]
+    Gone(MessageRef),
+}
+
+/// A chat service.
+#[async_trait]
+pub trait Chat: Send + Sync {
+    /// The rooms that it serves.
+    fn rooms(&self) -> Vec<RoomId>;
+
+    /// Passes on what people do, each once and in order, until the receiver or the chat closes.
+    async fn listen(&self, to: mpsc::Sender<ChatEvent>) -> Result<(), ChatError>;
+
+    /// Shows a reply. The same `key` is never shown twice, even when the bot died between showing it and noting that.
+    async fn post(&self, room: &RoomId, reply: &Reply, key: &str) -> Result<MessageRef, ChatError>;
+
+    /// Changes a reply in place. `last` says that it is the message's final state.
+    async fn edit(&self, message: &MessageRef, reply: &Reply, last: bool) -> Result<(), ChatError>;
+
+    /// Puts an emoji to a message, once.
+    async fn react(&self, message: &MessageRef, emoji: &str) -> Result<(), ChatError>;
+
+    /// Who put which emoji to a message, without the bot's own.
+    async fn reactions(&self, message: &MessageRef) -> Result<Vec<(Account, String)>, ChatError>;
+}

@@ -5,3 +5,4 @@ pub mod chat;
 pub mod domain;
 pub mod engine;
 pub mod secret;
+pub mod store;

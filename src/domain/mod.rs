@@ -2,7 +2,9 @@
 
 pub mod build;
 pub mod deployment;
+pub mod message;
 pub mod names;
 pub mod observed;
 pub mod plan;
 pub mod spec;
+pub mod step;

@@ -1,0 +1,29 @@
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down test bench check cargo
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: cargo ## see it work: three hosts, real deploys, Shipmate on the terminal
+	tests/rig/install
+	cargo build --locked --profile demo
+	demo/run
+
+demo-down: ## remove all that the demo made
+	demo/down
+
+test: cargo ## all tests, those with real SSH and Docker too (needs root or sudo)
+	tests/rig/install
+	cargo test --locked; rc=$$?; tests/rig/rig down; exit $$rc
+
+bench: cargo ## time a deploy beside the script that Shipmate replaces, and beside the floor
+	tests/rig/install
+	cargo build --locked --release
+	bench/run
+
+check: cargo ## format and lints
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+
+cargo:
+	@command -v cargo >/dev/null || { echo "cargo is missing. Get Rust with rustup (https://rustup.rs), open a new shell, and run make again." >&2; exit 1; }

@@ -4,5 +4,7 @@ pub mod builds;
 pub mod chat;
 pub mod domain;
 pub mod engine;
+pub mod nearest;
+pub mod problem;
 pub mod secret;
 pub mod store;

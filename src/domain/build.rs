@@ -67,3 +67,35 @@ pub struct Build {
     /// When the announcement came in.
     pub at: Timestamp,
 }
+
+impl Build {
+    /// Whether `other` tells more of the same build instead of being another one. CI knows the commit and the registry knows
+    /// the digest, and they come as two announcements, in either order. Both with a digest of their own, and different ones: then
+    /// someone built the tag again.
+    pub fn is_completed_by(&self, other: &Build) -> bool {
+        let same = self.app == other.app && self.tag == other.tag && self.outcome == other.outcome;
+        same && match (&self.digest, &other.digest) {
+            (None, Some(_)) => true,
+            (Some(known), Some(digest)) => known == digest,
+            // The registry was faster than CI. Only CI knows how long it took, so one that knows is another run.
+            (Some(_), None) => self.seconds.is_none(),
+            (None, None) => false,
+        }
+    }
+
+    /// Takes over what `other` knows and this one doesn't. It stays announced by the first source, at the first time.
+    pub fn complete(&mut self, other: Build) {
+        fn fill<T>(known: &mut Option<T>, told: Option<T>) {
+            if known.is_none() {
+                *known = told;
+            }
+        }
+        fill(&mut self.digest, other.digest);
+        fill(&mut self.commit, other.commit);
+        fill(&mut self.branch, other.branch);
+        fill(&mut self.url, other.url);
+        fill(&mut self.author, other.author);
+        fill(&mut self.message, other.message);
+        fill(&mut self.seconds, other.seconds);
+    }
+}

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::message::MessageRef;
 use super::names::PersonName;
 use super::plan::{Action, ActionIndex, Plan};
 use super::spec::Millis;
@@ -22,6 +23,21 @@ pub struct Failure {
     /// The last lines of output, oldest first; free of secrets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub output: Vec<String>,
+    /// The SHA-256 of the output that it wrote, if it wrote any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_hash: Option<String>,
+}
+
+impl Failure {
+    /// A failure without output.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Failure {
+        Failure { kind, message: message.into(), output: Vec::new(), output_hash: None }
+    }
+
+    /// The same with the last lines of output.
+    pub fn with_output(self, output: Vec<String>) -> Failure {
+        Failure { output, ..self }
+    }
 }
 
 /// The distinct ways to fail.
@@ -67,6 +83,9 @@ pub struct Outcome {
     /// The SHA-256 of the output that it wrote, if it wrote any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_hash: Option<String>,
+    /// The last lines of output, where people asked for them by a command; free of secrets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub output: Vec<String>,
 }
 
 /// Something that happened to a deployment.
@@ -81,7 +100,7 @@ pub enum Event {
         by: PersonName,
         /// The chat message that asked, if it was one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        cause: Option<String>,
+        cause: Option<MessageRef>,
     },
     /// An action is about to act.
     ActionStarted {
@@ -372,10 +391,10 @@ fn advance(state: &mut DeploymentState, at: Timestamp, event: &Event) -> Result<
         | Event::UndoFailed { action, .. } => Some(*action),
         Event::Requested { .. } | Event::CancelAsked { .. } | Event::Mended { .. } => None,
     };
-    let may_fail = match index.map(|index| state.plan.action(index)) {
-        None => false,
+    let (may_fail, has_undo) = match index.map(|index| state.plan.action(index)) {
+        None => (false, false),
         Some(None) => return Err(refused),
-        Some(Some(action)) => action.may_fail(),
+        Some(Some(action)) => (action.may_fail(), action.has_undo()),
     };
     let step = index.and_then(|index| state.steps.get(&index).cloned());
     let quiet = state.in_flight().next().is_none();
@@ -398,7 +417,7 @@ fn advance(state: &mut DeploymentState, at: Timestamp, event: &Event) -> Result<
             state.steps.insert(*action, Step::Failed { started, at, failure: failure.clone() });
         }
         (Phase::Running, Event::CancelAsked { by }, None) => state.phase = Phase::Undoing(Cause::Cancelled { by: by.clone() }),
-        (Phase::Undoing(_), Event::UndoStarted { action }, Some(Step::Done { .. } | Step::Failed { .. })) if quiet => {
+        (Phase::Undoing(_), Event::UndoStarted { action }, Some(Step::Done { .. } | Step::Failed { .. })) if quiet && has_undo => {
             state.steps.insert(*action, Step::Undoing { at });
         }
         (Phase::Undoing(_), Event::UndoDone { action }, Some(Step::Undoing { .. })) => {

@@ -6,5 +6,8 @@ pub mod message;
 pub mod names;
 pub mod observed;
 pub mod plan;
+pub mod planner;
+pub mod release;
+pub mod span;
 pub mod spec;
 pub mod step;

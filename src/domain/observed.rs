@@ -13,6 +13,8 @@ use super::plan::{Release, TagFiles, Target};
 pub struct Observed {
     /// The hosts; every host of the environment is here, reachable or not.
     pub hosts: BTreeMap<HostName, Result<HostSeen, Unreachable>>,
+    /// The hosts of the environment's balancers that don't answer.
+    pub lost_balancers: BTreeMap<HostName, Unreachable>,
 }
 
 /// Why a host or its engine did not answer; says how to mend it.

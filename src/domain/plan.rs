@@ -27,6 +27,8 @@ pub enum Purpose {
     Run {
         /// The command, as it was typed.
         command: Vec<String>,
+        /// Whether the person said that it only reads; then it needs no lock.
+        read: bool,
     },
 }
 
@@ -134,6 +136,8 @@ pub enum Action {
         target: Target,
         /// The container; `None` for a role managed by commands.
         container: Option<String>,
+        /// Whether the undo brings it in again. Not if it was left over beside the one that counts.
+        undo: bool,
     },
     /// Requests that the old one has get time to end.
     Drain {
@@ -148,6 +152,8 @@ pub enum Action {
         target: Target,
         /// The container; `None` for a role managed by commands.
         container: Option<String>,
+        /// Whether the undo starts it again. Not if it was left over beside the one that counts.
+        undo: bool,
     },
     /// The container runs.
     Start {
@@ -171,11 +177,11 @@ pub enum Action {
         target: Target,
         /// The container; `None` for a role managed by commands.
         container: Option<String>,
+        /// Whether the undo takes it out again. Not if it ran before the deployment: then it was in, or should have been.
+        undo: bool,
     },
-    /// The pause between two batches of a role.
+    /// A pause: between two batches, or where the runbook says so.
     Wait {
-        /// The role.
-        role: RoleName,
         /// The time.
         span: Millis,
     },
@@ -257,17 +263,32 @@ impl Action {
     pub fn has_undo(&self) -> bool {
         match self {
             // A task's effects stay; its undo makes sure that it doesn't run on.
-            Action::Task { .. }
-            | Action::Leave { .. }
-            | Action::Stop { .. }
-            | Action::Start { .. }
-            | Action::Join { .. }
-            | Action::Record { .. } => true,
+            Action::Task { .. } | Action::Start { .. } | Action::Record { .. } => true,
+            Action::Leave { undo, .. } | Action::Stop { undo, .. } | Action::Join { undo, .. } => *undo,
             Action::Preflight { .. }
             | Action::Pull { .. }
             | Action::Drain { .. }
             | Action::Healthy { .. }
             | Action::Wait { .. }
+            | Action::Prune { .. } => false,
+        }
+    }
+
+    /// Whether it may be cut off at any moment. The others are short, and cutting them off would leave a request on its
+    /// way whose effect comes after we looked.
+    pub fn is_interruptible(&self) -> bool {
+        match self {
+            Action::Preflight { .. }
+            | Action::Pull { .. }
+            | Action::Task { .. }
+            | Action::Drain { .. }
+            | Action::Healthy { .. }
+            | Action::Wait { .. } => true,
+            Action::Leave { .. }
+            | Action::Stop { .. }
+            | Action::Start { .. }
+            | Action::Join { .. }
+            | Action::Record { .. }
             | Action::Prune { .. } => false,
         }
     }
@@ -280,11 +301,10 @@ impl Action {
 
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.target(), self.host(), self) {
-            (Some(target), _, _) => write!(f, "{} {target}", self.verb()),
-            (None, Some(host), _) => write!(f, "{} {host}", self.verb()),
-            (None, None, Action::Wait { role, .. }) => write!(f, "wait {role}"),
-            (None, None, _) => f.write_str(self.verb()),
+        match (self.target(), self.host()) {
+            (Some(target), _) => write!(f, "{} {target}", self.verb()),
+            (None, Some(host)) => write!(f, "{} {host}", self.verb()),
+            (None, None) => f.write_str(self.verb()),
         }
     }
 }

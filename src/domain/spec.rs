@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::names::{AppName, EnvironmentName, HostName, Repository, RoleName, TaskName};
 
@@ -116,6 +117,15 @@ impl RoleSpec {
             Service::Docker(container) => container,
             Service::Commands(commands) => &commands.container,
         }
+    }
+
+    /// Tells whether a container was made from this very spec: 12 hexadecimal digits of its hash. Secrets count by name only.
+    pub fn revision(&self) -> String {
+        // Plain data with string keys only: serialising it can't fail; an empty text would still be a valid input of the hash.
+        let text = serde_json::to_vec(self.container()).unwrap_or_default();
+        let mut digits = hex::encode(Sha256::digest(&text));
+        digits.truncate(12);
+        digits
     }
 }
 

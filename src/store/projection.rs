@@ -1,0 +1,259 @@
+//! From a fact to the rows that change: the same function for a new fact, for a start after damage and for an import.
+//!
+//! It decides nothing. What a fact means for later facts was settled when it was recorded, and stands in the fact.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::overlay::Overlay;
+use super::summary::{Counts, Summary, TargetRecord};
+use super::{Fact, LedgerError, Post, PostId, StoreError, posts, rows};
+use crate::domain::build::{Build, BuildOutcome};
+use crate::domain::deployment::{DeploymentState, Event, Phase, next};
+use crate::domain::message::{Message, MessageRef, RoomId};
+use crate::domain::names::DeploymentId;
+use crate::domain::plan::{Plan, Purpose};
+
+/// The deployments that aren't over, and the stuck ones that aren't mended.
+pub(super) type OpenDeployments = BTreeMap<DeploymentId, Arc<DeploymentState>>;
+
+/// How many facts a build's row lists as completing it; more can't tell anything new.
+const COMPLETIONS: usize = 32;
+
+/// How many stuck deployments a lock remembers to have been taken over from.
+const TAKEN_OVER: usize = 64;
+
+/// Who holds an app's environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Lock {
+    /// The deployment that holds it.
+    pub id: DeploymentId,
+    /// The stuck ones that it took the lock over from, the latest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stuck: Vec<DeploymentId>,
+}
+
+/// Whether a deployment of this purpose keeps others out. A command that only reads doesn't.
+pub(super) fn takes_lock(purpose: &Purpose) -> bool {
+    match purpose {
+        Purpose::Deploy | Purpose::Revert | Purpose::Restart => true,
+        Purpose::Run { read, .. } => !read,
+    }
+}
+
+/// Whether a deployment of this purpose brings all targets to its release.
+pub(super) fn lands(purpose: &Purpose) -> bool {
+    match purpose {
+        Purpose::Deploy | Purpose::Revert => true,
+        Purpose::Restart | Purpose::Run { .. } => false,
+    }
+}
+
+/// Changes the rows that a fact changes. After an [`LedgerError::Illegal`] nothing has changed.
+pub(super) fn project(
+    rows: &mut Overlay<'_>,
+    open: &mut OpenDeployments,
+    (seq, at): (u64, Timestamp),
+    fact: &Fact,
+) -> Result<Option<Arc<DeploymentState>>, LedgerError> {
+    match fact {
+        Fact::Built { build, keys, completes } => built(rows, seq, build, keys, *completes)?,
+        Fact::Heard { message } => heard(rows, seq, message)?,
+        Fact::Answered { message } => answered(rows, message)?,
+        Fact::Deployment { id, event } => return deployment(rows, open, (seq, at), *id, event).map(Some),
+        Fact::RoomOpened { room } => {
+            let newest = counts(rows)?.posts;
+            rows.put(rows::cursor(room), newest.to_be_bytes().to_vec())?;
+        }
+        Fact::Posted { room, post, message } => posted(rows, room, *post, message)?,
+        Fact::Settled { room, post } => rows.remove(rows::view(room, *post))?,
+    }
+    Ok(None)
+}
+
+/// How much there is of everything.
+pub(super) fn counts(rows: &Overlay<'_>) -> Result<Counts, StoreError> {
+    Ok(rows.get_json(rows::COUNTS)?.unwrap_or_default())
+}
+
+fn count(rows: &mut Overlay<'_>, what: impl FnOnce(&mut Counts) -> &mut u64) -> Result<u64, StoreError> {
+    let mut counts = counts(rows)?;
+    let count = what(&mut counts);
+    *count += 1;
+    let count = *count;
+    rows.put_json(rows::COUNTS.to_vec(), &counts)?;
+    Ok(count)
+}
+
+fn post(rows: &mut Overlay<'_>, post: &Post) -> Result<(), StoreError> {
+    let id = PostId(count(rows, |counts| &mut counts.posts)?);
+    posts::add(rows, id, post)
+}
+
+fn built(rows: &mut Overlay<'_>, seq: u64, build: &Build, keys: &[String], completes: Option<u64>) -> Result<(), StoreError> {
+    let this = seq.to_be_bytes().to_vec();
+    for key in keys {
+        rows.put(rows::seen_build(key), this.clone())?;
+    }
+    if let Some(first) = completes {
+        let row = rows::build(&build.app, first);
+        let mut facts = rows.get(&row)?.unwrap_or_default();
+        if facts.len() < COMPLETIONS * this.len() {
+            facts.extend(this);
+        }
+        return rows.put(row, facts);
+    }
+    let tag = rows::tag(&build.app, &build.tag);
+    if let Some(older) = rows.get(&tag)? {
+        rows.remove(rows::good_build(&build.app, rows::number(&older)?))?;
+    }
+    rows.put(tag, this)?;
+    rows.put(rows::build(&build.app, seq), Vec::new())?;
+    if build.outcome == BuildOutcome::Succeeded {
+        rows.put(rows::good_build(&build.app, seq), Vec::new())?;
+    }
+    count(rows, |counts| &mut counts.builds)?;
+    post(rows, &Post::Build { seq })
+}
+
+fn heard(rows: &mut Overlay<'_>, seq: u64, message: &Message) -> Result<(), StoreError> {
+    rows.put(rows::seen_message(&message.at), seq.to_be_bytes().to_vec())?;
+    rows.put(rows::inbox(seq), Vec::new())?;
+    count(rows, |counts| &mut counts.messages)?;
+    Ok(())
+}
+
+fn answered(rows: &mut Overlay<'_>, message: &MessageRef) -> Result<(), StoreError> {
+    match rows.get(&rows::seen_message(message))? {
+        Some(seq) => rows.remove(rows::inbox(rows::number(&seq)?)),
+        None => Ok(()),
+    }
+}
+
+fn posted(rows: &mut Overlay<'_>, room: &RoomId, post: PostId, message: &MessageRef) -> Result<(), StoreError> {
+    let shown = rows.get(&rows::cursor(room))?.map_or(Ok(0), |cursor| rows::number(&cursor))?;
+    rows.put(rows::cursor(room), shown.max(post.0).to_be_bytes().to_vec())?;
+    if let Some(Post::Live { .. }) = posts::get(rows, post)? {
+        rows.put_json(rows::view(room, post), message)?;
+    }
+    Ok(())
+}
+
+fn deployment(
+    rows: &mut Overlay<'_>,
+    open: &mut OpenDeployments,
+    (seq, at): (u64, Timestamp),
+    id: DeploymentId,
+    event: &Event,
+) -> Result<Arc<DeploymentState>, LedgerError> {
+    let before = open.get(&id);
+    let was_over = before.is_some_and(|state| state.phase.is_final());
+    let state = Arc::new(next(before.map(|state| (**state).clone()), at, event)?);
+    list_event(rows, id, seq)?;
+    open.insert(id, state.clone());
+    match event {
+        Event::Requested { cause, .. } => requested(rows, id, &state, cause.as_ref())?,
+        Event::Mended { .. } => mended(rows, open, id, &state)?,
+        Event::ActionStarted { .. }
+        | Event::ActionDone { .. }
+        | Event::ActionFailed { .. }
+        | Event::CancelAsked { .. }
+        | Event::UndoStarted { .. }
+        | Event::UndoDone { .. }
+        | Event::UndoFailed { .. } => {}
+    }
+    if state.phase.is_final() && !was_over {
+        ended(rows, open, at, id, &state)?;
+    }
+    Ok(state)
+}
+
+/// The event's place in the list of its deployment's events.
+fn list_event(rows: &mut Overlay<'_>, id: DeploymentId, seq: u64) -> Result<(), StoreError> {
+    let n = rows.get(&rows::open(id))?.map_or(Ok(0), |n| rows::number(&n))?;
+    rows.put(rows::open(id), (n + 1).to_be_bytes().to_vec())?;
+    let page = rows::events(id, u32::try_from(n).unwrap_or(u32::MAX));
+    let mut seqs = rows.get(&page)?.unwrap_or_default();
+    seqs.extend(seq.to_be_bytes());
+    rows.put(page, seqs)
+}
+
+fn requested(
+    rows: &mut Overlay<'_>,
+    id: DeploymentId,
+    state: &DeploymentState,
+    cause: Option<&MessageRef>,
+) -> Result<(), StoreError> {
+    let Plan { app, environment, purpose, .. } = &state.plan;
+    count(rows, |counts| &mut counts.deployments)?;
+    rows.put_json(rows::summary(id), &Summary::of(id, state))?;
+    rows.put(rows::history(app, environment, id), Vec::new())?;
+    if takes_lock(purpose) {
+        let row = rows::lock(app, environment);
+        let holder: Option<Lock> = rows.get_json(&row)?;
+        let stuck = holder.into_iter().flat_map(|holder| std::iter::once(holder.id).chain(holder.stuck)).take(TAKEN_OVER).collect();
+        rows.put_json(row, &Lock { id, stuck })?;
+    }
+    if let Some(cause) = cause {
+        answered(rows, cause)?;
+    }
+    post(rows, &Post::Live { id })
+}
+
+fn ended(
+    rows: &mut Overlay<'_>,
+    open: &mut OpenDeployments,
+    at: Timestamp,
+    id: DeploymentId,
+    state: &DeploymentState,
+) -> Result<(), StoreError> {
+    let Plan { app, environment, purpose, release, .. } = &state.plan;
+    rows.put_json(rows::summary(id), &Summary::of(id, state))?;
+    // A stuck one goes on holding its lock; one that never had a lock leaves nothing to mend.
+    if !(matches!(state.phase, Phase::Stuck(_)) && takes_lock(purpose)) {
+        leave_lock(rows, &state.plan, id)?;
+        rows.remove(rows::open(id))?;
+        open.remove(&id);
+    }
+    if state.phase == Phase::Succeeded && lands(purpose) {
+        rows.put(rows::history(app, environment, id), release.digest.as_str().as_bytes().to_vec())?;
+        record_targets(rows, at, id, &state.plan)?;
+    }
+    post(rows, &Post::Closing { id })
+}
+
+fn mended(rows: &mut Overlay<'_>, open: &mut OpenDeployments, id: DeploymentId, state: &DeploymentState) -> Result<(), StoreError> {
+    rows.put_json(rows::summary(id), &Summary::of(id, state))?;
+    leave_lock(rows, &state.plan, id)?;
+    rows.remove(rows::open(id))?;
+    open.remove(&id);
+    Ok(())
+}
+
+/// The deployment holds the lock no longer. If it had taken it over from a stuck one, that one has it again.
+fn leave_lock(rows: &mut Overlay<'_>, plan: &Plan, id: DeploymentId) -> Result<(), StoreError> {
+    let row = rows::lock(&plan.app, &plan.environment);
+    let Some(lock) = rows.get_json::<Lock>(&row)? else {
+        return Ok(());
+    };
+    let mut holders = std::iter::once(lock.id).chain(lock.stuck).filter(|holder| *holder != id);
+    match holders.next() {
+        Some(first) => rows.put_json(row, &Lock { id: first, stuck: holders.collect() }),
+        None => rows.remove(row),
+    }
+}
+
+/// TAG and REVERT of each target. What it ran comes from the plan, which was made from what the host really ran.
+fn record_targets(rows: &mut Overlay<'_>, at: Timestamp, id: DeploymentId, plan: &Plan) -> Result<(), StoreError> {
+    for before in &plan.before {
+        let row = rows::record(&plan.app, &plan.environment, &before.target);
+        let old: Option<TargetRecord> = rows.get_json(&row)?;
+        let other = |release: &crate::domain::plan::Release| release.digest != plan.release.digest;
+        let revert = before.release.clone().filter(other).or_else(|| old.and_then(|old| old.revert).filter(other));
+        rows.put_json(row, &TargetRecord { current: plan.release.clone(), revert, since: at, by: id })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,238 @@
+//! Everything that may be recorded, each with the rule that it must keep.
+//!
+//! The rules are checked by the committer's thread, in the order in which the facts are appended, so two callers can't both find
+//! a lock free or a build unknown.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::committer::Writer;
+use super::ledger::Ledger;
+use super::projection::{self, Lock};
+use super::{Fact, LedgerError, PostId, RequestError, StoreError, Summary, lookup, rows};
+use crate::domain::build::Build;
+use crate::domain::deployment::{DeploymentState, Event, Phase, next};
+use crate::domain::message::{Message, MessageRef, RoomId};
+use crate::domain::names::{DeploymentId, PersonName};
+use crate::domain::plan::Plan;
+
+/// The longest id that a chat may give to a room or a message, in bytes.
+const CHAT_ID: usize = 1000;
+
+/// What came of something that may have been recorded before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// It is new.
+    New {
+        /// The fact's number.
+        seq: u64,
+    },
+    /// It was recorded before; nothing was written.
+    Known {
+        /// The number of the fact that recorded it.
+        seq: u64,
+    },
+    /// It tells more of a build that was announced before; there is nothing new to show.
+    Merged {
+        /// The fact's number.
+        seq: u64,
+    },
+}
+
+impl Ledger {
+    /// Records a build. One with a key that was seen before is known. One that tells more of a build that was announced before
+    /// (the registry knows the digest, CI the commit) completes it, and gets no post of its own.
+    ///
+    /// # Errors
+    /// When nothing can be recorded any more.
+    pub async fn built(&self, build: Build, keys: Vec<String>, at: Timestamp) -> Result<Appended, LedgerError> {
+        self.submit(move |writer| {
+            for key in &keys {
+                if let Some(seq) = writer.rows.get(&rows::seen_build(key))? {
+                    return Ok(Appended::Known { seq: rows::number(&seq)? });
+                }
+            }
+            let newest = writer.rows.get(&rows::tag(&build.app, &build.tag))?.map(|seq| rows::number(&seq)).transpose()?;
+            let completes = match newest {
+                Some(first) => {
+                    let known = lookup::build(&writer.rows, &build.app, first)?;
+                    known.is_some_and(|known| known.is_completed_by(&build)).then_some(first)
+                }
+                None => None,
+            };
+            let (seq, _) = writer.append(at, &Fact::Built { build, keys, completes })?;
+            Ok(if completes.is_some() { Appended::Merged { seq } } else { Appended::New { seq } })
+        })
+        .await
+    }
+
+    /// Records a command that a person wrote, and puts it into the inbox. The same message of the same room is known.
+    ///
+    /// # Errors
+    /// When nothing can be recorded any more, or the message's ids are unfit.
+    pub async fn heard(&self, message: Message, at: Timestamp) -> Result<Appended, LedgerError> {
+        fit(&message.at)?;
+        self.submit(move |writer| {
+            if let Some(seq) = writer.rows.get(&rows::seen_message(&message.at))? {
+                return Ok(Appended::Known { seq: rows::number(&seq)? });
+            }
+            let (seq, _) = writer.append(at, &Fact::Heard { message })?;
+            Ok(Appended::New { seq })
+        })
+        .await
+    }
+
+    /// Records that a command is dealt with, and takes it out of the inbox. Nothing happens if it isn't in there.
+    ///
+    /// # Errors
+    /// When nothing can be recorded any more.
+    pub async fn answered(&self, message: MessageRef, at: Timestamp) -> Result<(), LedgerError> {
+        self.submit(move |writer| {
+            let Some(seq) = writer.rows.get(&rows::seen_message(&message))? else {
+                return Ok(());
+            };
+            if writer.rows.get(&rows::inbox(rows::number(&seq)?))?.is_some() {
+                writer.append(at, &Fact::Answered { message })?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Records a deployment with its plan, takes the lock for it, and takes the command that asked for it out of the inbox. A
+    /// lock whose holder is stuck is taken over. A plan that only reads takes none.
+    ///
+    /// # Errors
+    /// When another deployment that isn't over holds the lock, or nothing can be recorded any more.
+    pub async fn request(
+        &self,
+        plan: Plan,
+        by: PersonName,
+        cause: Option<MessageRef>,
+        at: Timestamp,
+    ) -> Result<DeploymentId, RequestError> {
+        cause.as_ref().map_or(Ok(()), fit)?;
+        self.submit(move |writer| {
+            let lock = match projection::takes_lock(&plan.purpose) {
+                true => writer.rows.get_json::<Lock>(&rows::lock(&plan.app, &plan.environment))?,
+                false => None,
+            };
+            if let Some(lock) = lock {
+                let holder =
+                    writer.state(lock.id).ok_or_else(|| StoreError::Damaged(format!("{} has a lock and is over", lock.id)))?;
+                if !matches!(holder.phase, Phase::Stuck(_)) {
+                    return Err(RequestError::Locked { by: Box::new(Summary::of(lock.id, holder)) });
+                }
+            }
+            let id = DeploymentId(projection::counts(&writer.rows)?.deployments + 1);
+            let event = Event::Requested { plan: Box::new(plan), by, cause };
+            writer.append(at, &Fact::Deployment { id, event })?;
+            Ok(id)
+        })
+        .await
+    }
+
+    /// Records what happened to a deployment; its state after that. When it ended well, so that all targets have its release, the
+    /// stuck ones that it took the lock over from are mended in the same write.
+    ///
+    /// # Errors
+    /// When this can't happen to the deployment as it is, and then nothing is written; or when nothing can be recorded any more.
+    pub async fn deployment(&self, id: DeploymentId, event: Event, at: Timestamp) -> Result<DeploymentState, LedgerError> {
+        let state = self.submit(move |writer| record_event(writer, id, event, at)).await?;
+        Ok(Arc::unwrap_or_clone(state))
+    }
+
+    /// Lets a room that was never seen begin with what is posted from now on.
+    ///
+    /// # Errors
+    /// When nothing can be recorded any more, or the room's id is unfit.
+    pub async fn open_room(&self, room: RoomId, at: Timestamp) -> Result<(), LedgerError> {
+        fit_id(&room.0)?;
+        self.submit(move |writer| {
+            if writer.rows.get(&rows::cursor(&room))?.is_none() {
+                writer.append(at, &Fact::RoomOpened { room })?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Records that a room shows a post.
+    ///
+    /// # Errors
+    /// When nothing can be recorded any more, or the message's ids are unfit.
+    pub async fn posted(&self, room: RoomId, post: PostId, message: MessageRef, at: Timestamp) -> Result<(), LedgerError> {
+        fit_id(&room.0)?;
+        fit(&message)?;
+        self.submit(move |writer| {
+            writer.append(at, &Fact::Posted { room, post, message })?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Records that a room shows the last state of a live post. Nothing happens if the room has no such live message.
+    ///
+    /// # Errors
+    /// When nothing can be recorded any more.
+    pub async fn settled(&self, room: RoomId, post: PostId, at: Timestamp) -> Result<(), LedgerError> {
+        self.submit(move |writer| {
+            if writer.rows.get(&rows::view(&room, post))?.is_some() {
+                writer.append(at, &Fact::Settled { room, post })?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn record_event(
+    writer: &mut Writer<'_>,
+    id: DeploymentId,
+    event: Event,
+    at: Timestamp,
+) -> Result<Arc<DeploymentState>, LedgerError> {
+    if matches!(event, Event::Requested { .. }) || writer.state(id).is_none_or(|state| !is_open(state)) {
+        return Err(refuse(writer, id, &event, at)?);
+    }
+    let (_, state) = writer.append(at, &Fact::Deployment { id, event })?;
+    let state = state.ok_or(LedgerError::NoSuchDeployment(id))?;
+    if state.phase == Phase::Succeeded && projection::lands(&state.plan.purpose) {
+        // Whoever has the lock after a deployment that is over, had it before and is stuck.
+        let lock: Option<Lock> = writer.rows.get_json(&rows::lock(&state.plan.app, &state.plan.environment))?;
+        for stuck in lock.into_iter().flat_map(|lock| std::iter::once(lock.id).chain(lock.stuck)) {
+            writer.append(at, &Fact::Deployment { id: stuck, event: Event::Mended { by: id } })?;
+        }
+    }
+    Ok(state)
+}
+
+fn is_open(state: &DeploymentState) -> bool {
+    !state.phase.is_final() || (matches!(state.phase, Phase::Stuck(_)) && state.mended_by.is_none())
+}
+
+/// Why an event can't happen to a deployment that isn't open.
+fn refuse(writer: &Writer<'_>, id: DeploymentId, event: &Event, at: Timestamp) -> Result<LedgerError, LedgerError> {
+    let state = match writer.state(id) {
+        Some(state) => Some((**state).clone()),
+        None => lookup::replay(&writer.rows, id)?,
+    };
+    let Some(state) = state else {
+        return Ok(LedgerError::NoSuchDeployment(id));
+    };
+    Ok(next(Some(state), at, event).map_or_else(LedgerError::Illegal, |_| LedgerError::NoSuchDeployment(id)))
+}
+
+fn fit(message: &MessageRef) -> Result<(), LedgerError> {
+    fit_id(&message.room.0)?;
+    fit_id(&message.id)
+}
+
+/// Ids of chats stand in keys: not endless, and without the sign that ends a name.
+fn fit_id(id: &str) -> Result<(), LedgerError> {
+    if id.len() > CHAT_ID || id.contains('\0') {
+        return Err(LedgerError::Unfit(format!("a chat's id of {} bytes, or with a NUL in it", id.len())));
+    }
+    Ok(())
+}

@@ -1,0 +1,6 @@
+//! Shipmate through its front doors, in one binary.
+
+// Helpers outside of test functions fail a test by panicking too.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod store;

@@ -1,0 +1,102 @@
+//! Builds: announced once, completed by a second source, found again.
+
+use shipmate::domain::build::{Build, BuildOutcome};
+use shipmate::store::{Appended, Ledger, Post};
+
+use super::fixture::*;
+
+async fn announce(ledger: &Ledger, build: Build, key: &str) -> Appended {
+    ledger.built(build, vec![key.into()], at(0)).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_same_announcement_is_known_by_any_of_its_keys() {
+    let ledger = Ledger::in_memory();
+    let first = ledger.built(build(1), vec!["delivery:1".into(), "said".into()], at(0)).await.unwrap();
+    let Appended::New { seq } = first else { panic!("{first:?}") };
+    for keys in [vec!["delivery:2", "said"], vec!["delivery:1"]] {
+        let again = ledger.built(build(1), keys.into_iter().map(Into::into).collect(), at(0)).await.unwrap();
+        assert_eq!(again, Appended::Known { seq });
+    }
+    assert_eq!((ledger.head().seq, ledger.health().counts.builds), (1, 1));
+    // The delivery that was recognised by what it says was not written, so its own key isn't known.
+    assert!(matches!(ledger.built(build(1), vec!["delivery:2".into()], at(0)).await.unwrap(), Appended::New { .. }));
+}
+
+#[tokio::test]
+async fn ten_at_the_same_time_are_announced_once() {
+    let ledger = Ledger::in_memory();
+    let all = (0..10).map(|_| {
+        let ledger = ledger.clone();
+        tokio::spawn(async move { announce(&ledger, build(1), "same").await })
+    });
+    let mut new = 0;
+    for one in all.collect::<Vec<_>>() {
+        new += usize::from(matches!(one.await.unwrap(), Appended::New { .. }));
+    }
+    assert_eq!(new, 1);
+}
+
+#[tokio::test]
+async fn registry_and_ci_tell_of_one_build_in_either_order() {
+    let pushed = || Build { digest: Some(release(1).digest), url: None, seconds: None, source: "registry".into(), ..build(1) };
+    let built = || Build { commit: Some("0123456789".parse().unwrap()), ..build(1) };
+    for order in [[built(), pushed()], [pushed(), built()]] {
+        let ledger = Ledger::in_memory();
+        ledger.open_room(room(), at(0)).await.unwrap();
+        let [first, second] = order;
+        assert_eq!(announce(&ledger, first, "1").await, Appended::New { seq: 2 });
+        assert_eq!(announce(&ledger, second, "2").await, Appended::Merged { seq: 3 });
+        assert_eq!(ledger.posts_after(&room()).unwrap().len(), 1);
+        let whole = ledger.build(&app(), &release(1).tag).unwrap().unwrap();
+        assert_eq!((whole.digest, whole.commit, whole.url), (pushed().digest, built().commit, built().url));
+        assert_eq!(ledger.build_at(2).unwrap().unwrap().digest, pushed().digest);
+        assert_eq!(ledger.builds(&app(), 9).unwrap().len(), 1);
+        assert!(matches!(announce(&ledger, built(), "2").await, Appended::Known { .. }));
+        // CI ran once more, and the registry got another image under the same tag.
+        assert!(matches!(announce(&ledger, built(), "3").await, Appended::New { .. }));
+        let other = Build { digest: Some(release(9).digest), ..pushed() };
+        assert!(matches!(announce(&ledger, other.clone(), "4").await, Appended::Merged { .. }));
+        let third = Build { digest: Some(release(8).digest), ..pushed() };
+        assert!(matches!(announce(&ledger, third, "5").await, Appended::New { .. }));
+    }
+}
+
+#[tokio::test]
+async fn the_newest_good_build_is_one_whose_tag_is_good_now() {
+    let ledger = Ledger::in_memory();
+    assert_eq!(ledger.newest_good_build(&app()).unwrap(), None);
+    announce(&ledger, build(1), "1").await;
+    announce(&ledger, build(2), "2").await;
+    for (number, outcome) in [(3, BuildOutcome::Failed), (4, BuildOutcome::Unstable), (5, BuildOutcome::Cancelled)] {
+        announce(&ledger, Build { outcome, ..build(number) }, &number.to_string()).await;
+    }
+    assert_eq!(ledger.newest_good_build(&app()).unwrap().unwrap().tag, release(2).tag);
+    announce(&ledger, Build { outcome: BuildOutcome::Failed, ..build(2) }, "2 again").await;
+    assert_eq!(ledger.newest_good_build(&app()).unwrap().unwrap().tag, release(1).tag);
+    assert_eq!(ledger.build(&app(), &release(2).tag).unwrap().unwrap().outcome, BuildOutcome::Failed);
+    let tags: Vec<String> = ledger.builds(&app(), 3).unwrap().into_iter().map(|build| build.tag.to_string()).collect();
+    assert_eq!(tags, ["build-2", "build-5", "build-4"]);
+}
+
+#[tokio::test]
+async fn a_build_is_posted_to_rooms_that_are_open() {
+    let ledger = Ledger::in_memory();
+    announce(&ledger, build(1), "1").await;
+    assert_eq!(ledger.posts_after(&room()).unwrap(), []);
+    ledger.open_room(room(), at(0)).await.unwrap();
+    announce(&ledger, build(2), "2").await;
+    let posts = ledger.posts_after(&room()).unwrap();
+    assert_eq!(posts.iter().map(|(_, post)| post.clone()).collect::<Vec<_>>(), [Post::Build { seq: 3 }]);
+    assert_eq!(ledger.build_at(3).unwrap().unwrap().tag, release(2).tag);
+    assert_eq!(ledger.build_at(2).unwrap(), None);
+    assert_eq!(ledger.build_at(99).unwrap(), None);
+}
+
+#[tokio::test]
+async fn builds_with_endless_texts_are_kept_whole() {
+    let ledger = Ledger::in_memory();
+    let long = Build { message: Some("\u{1}\"x".repeat(30_000)), ..build(1) };
+    announce(&ledger, long.clone(), &"key".repeat(10_000)).await;
+    assert_eq!(ledger.builds(&app(), 1).unwrap(), [long]);
+}

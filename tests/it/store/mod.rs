@@ -1,0 +1,12 @@
+//! The store through its front door: what is recorded stays, whatever happens to the process or to the files.
+
+mod agree;
+mod builds;
+mod contract;
+mod damage;
+mod deployments;
+mod fixture;
+mod kill;
+mod rooms;
+mod transfer;
+mod trouble;

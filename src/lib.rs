@@ -4,6 +4,7 @@ pub mod builds;
 pub mod chat;
 pub mod domain;
 pub mod engine;
+pub mod http;
 pub mod nearest;
 pub mod problem;
 pub mod secret;

@@ -1,0 +1,399 @@
+//! `[[builds]]`: which app a notice is about, and which tag its image has.
+//!
+//! What a source says is untrusted. A pattern always has to match the whole text, so `project = 'antisocial'` can't be
+//! met by `evil/antisocial-fork`, and pull and merge requests, which anyone may open, count only where a rule names them.
+
+use jiff::Timestamp;
+use regex::{Regex, RegexBuilder};
+
+use super::reader::{Table, Value};
+use super::template::Template;
+use crate::builds::Notice;
+use crate::domain::build::Build;
+use crate::domain::names::{AppName, Tag, printable};
+use crate::nearest::{did_you_mean, hint, listed};
+
+/// The longest project, branch or workflow that a pattern is tried on, in bytes.
+const LONGEST: usize = 512;
+
+/// How large a compiled pattern may be, in bytes.
+const LARGEST_PATTERN: usize = 1 << 20;
+
+/// What a fleet makes of a notice. The texts are for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BuildMatch {
+    /// It is a build of an app.
+    Build(Box<Build>),
+    /// No rule knows its project.
+    NoRule(String),
+    /// A rule knows its project and doesn't want it.
+    Filtered(String),
+    /// A rule wants it, but no valid tag can be formed.
+    Invalid(String),
+}
+
+/// One rule.
+#[derive(Debug, Clone)]
+pub struct BuildRule {
+    source: String,
+    project: Regex,
+    app: Option<AppName>,
+    tag: Template,
+    branch: Option<Regex>,
+    workflow: Option<Regex>,
+    triggers: Option<Vec<String>>,
+}
+
+/// Reads a rule; `apps` are the names of the file's apps.
+pub(super) fn read(value: Value<'_>, apps: &[&str]) -> Option<BuildRule> {
+    value.table("build", |table| rule(&table, apps)).flatten()
+}
+
+fn rule(table: &Table<'_>, apps: &[&str]) -> Option<BuildRule> {
+    let source = table.need("source", &format!("one of {}", listed(crate::builds::names()))).and_then(source);
+    let app = table.get("app").map(|value| (value, known_app(value, apps)));
+    let given = table.get("project");
+    let project = match (given, &app) {
+        (Some(value), _) => pattern(value),
+        (None, None) => Regex::new("^(?<app>.+)$").ok(),
+        (None, Some(_)) => {
+            table.problem("`project` is missing: with `app` alone every project of the source would be that app");
+            None
+        }
+    };
+    let groups: Vec<&str> = project.iter().flat_map(|project| project.capture_names().flatten()).collect();
+    match (given, &app) {
+        (Some(value), None) if project.is_some() && !groups.contains(&"app") => {
+            value.problem("which app? Let `project` have a group `(?<app>...)`, or add `app = \"NAME\"`");
+        }
+        (Some(_), Some((value, _))) if groups.contains(&"app") => {
+            value.problem("the app comes either from `app` or from the group `(?<app>...)` of `project`, not from both");
+        }
+        _ => {}
+    }
+    let tag = match table.get("tag") {
+        Some(value) => value.check(|text| Template::parse(text, &groups)),
+        None => Template::parse("$tag", &groups).ok(),
+    };
+    let branch = table.get("branch").and_then(pattern);
+    let workflow = table.get("workflow").and_then(pattern);
+    let triggers = table.get("triggers").map(|value| {
+        let triggers = value.list(|item| item.text().map(str::to_owned));
+        if triggers.is_empty() {
+            value.problem("`triggers` is empty: no build would count");
+        }
+        triggers
+    });
+    let app = match app {
+        Some((_, app)) => Some(app?),
+        None => None,
+    };
+    Some(BuildRule { source: source?, project: project?, app, tag: tag?, branch, workflow, triggers })
+}
+
+fn source(value: Value<'_>) -> Option<String> {
+    let name = value.text()?;
+    let sources: Vec<&str> = crate::builds::names().collect();
+    if !sources.contains(&name) {
+        value.problem(format!("no source `{}`{}", printable(name, 40), hint(name, sources)));
+    }
+    Some(name.to_owned())
+}
+
+fn known_app(value: Value<'_>, apps: &[&str]) -> Option<AppName> {
+    let name: AppName = value.parse()?;
+    if !apps.contains(&name.as_str()) {
+        value.problem(format!("no app `{name}`{}", hint(name.as_str(), apps.iter().copied())));
+    }
+    Some(name)
+}
+
+fn pattern(value: Value<'_>) -> Option<Regex> {
+    let compile = |text: &str| RegexBuilder::new(text).size_limit(LARGEST_PATTERN).build();
+    value.check(|text| {
+        // Alone first: the complaint is then about what was written. Its last line says what is wrong; the others draw it.
+        let complaint = |error: regex::Error| {
+            let text = error.to_string();
+            text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+        };
+        compile(text).map_err(complaint)?;
+        compile(&format!("^(?:{text})$")).map_err(complaint)
+    })
+}
+
+/// The rules of a file, and the one that goes without saying: what `generic` says is in our words already.
+pub(super) fn with_default(mut rules: Vec<BuildRule>) -> Vec<BuildRule> {
+    if rules.iter().all(|rule| rule.source != "generic")
+        && let (Ok(project), Ok(tag)) = (Regex::new("^(?<app>.+)$"), Template::parse("$tag", &[]))
+    {
+        let source = "generic".to_owned();
+        rules.push(BuildRule { source, project, app: None, tag, branch: None, workflow: None, triggers: None });
+    }
+    rules
+}
+
+/// What `rules` make of a notice. The first rule that wants it decides.
+pub(super) fn read_notice<'a>(
+    rules: &[BuildRule],
+    known: impl Fn(&str) -> Option<AppName>,
+    apps: impl IntoIterator<Item = &'a str>,
+    source: &str,
+    notice: &Notice,
+    at: Timestamp,
+) -> BuildMatch {
+    let shown = printable(&notice.project, 80);
+    if notice.project.len() > LONGEST {
+        return BuildMatch::NoRule(format!("the name of the project `{shown}` is too long"));
+    }
+    let mut filtered = None;
+    let mut unknown_app = None;
+    for rule in rules.iter().filter(|rule| rule.source == source) {
+        let Some(captures) = rule.project.captures(&notice.project) else { continue };
+        let name = rule.app.as_ref().map_or_else(|| captures.name("app").map_or("", |app| app.as_str()), AppName::as_str);
+        let Some(app) = known(name) else {
+            unknown_app.get_or_insert_with(|| name.to_owned());
+            continue;
+        };
+        if let Some(reason) = rule.refuses(notice) {
+            filtered.get_or_insert(reason);
+            continue;
+        }
+        return match rule.tag.fill(notice, &captures) {
+            Ok(tag) => BuildMatch::Build(Box::new(build(app, tag, source, notice, at))),
+            Err(reason) => BuildMatch::Invalid(format!("a build of {app} by the project `{shown}` of {source}: {reason}")),
+        };
+    }
+    match (filtered, unknown_app) {
+        (Some(reason), _) => BuildMatch::Filtered(format!("the project `{shown}` of {source}: {reason}")),
+        (None, Some(app)) => {
+            let hint = did_you_mean(&app, apps);
+            let app = printable(&app, 40);
+            BuildMatch::NoRule(format!(
+                "the project `{shown}` of {source} would be the app `{app}`, which the fleet doesn't have{hint}"
+            ))
+        }
+        (None, None) => BuildMatch::NoRule(format!("no rule of [[builds]] is about the project `{shown}` of {source}")),
+    }
+}
+
+fn build(app: AppName, tag: Tag, source: &str, notice: &Notice, at: Timestamp) -> Build {
+    let line = |text: &Option<String>, limit| text.as_ref().map(|text| printable(text, limit)).filter(|text| !text.is_empty());
+    let web = |url: &String| {
+        url.len() <= 2000
+            && (url.starts_with("https://") || url.starts_with("http://"))
+            && *url == printable(url, 2000)
+            && !url.contains(' ')
+    };
+    Build {
+        app,
+        tag,
+        outcome: notice.outcome,
+        digest: notice.digest.clone(),
+        commit: notice.commit.clone(),
+        branch: line(&notice.branch, 200),
+        url: notice.url.clone().filter(web),
+        author: line(&notice.author, 100),
+        message: line(&notice.message, 200),
+        seconds: notice.seconds,
+        source: source.to_owned(),
+        at,
+    }
+}
+
+impl BuildRule {
+    /// Why it doesn't want a notice of its project, if it doesn't.
+    fn refuses(&self, notice: &Notice) -> Option<String> {
+        match (&self.triggers, notice.trigger.as_deref()) {
+            (None, None) => {}
+            (None, Some(trigger)) if !is_proposal(trigger) => {}
+            (None, Some(trigger)) => {
+                return Some(format!("builds for a `{}` don't count unless the rule's `triggers` say so", printable(trigger, 40)));
+            }
+            (Some(triggers), Some(trigger)) if triggers.iter().any(|known| known == trigger) => {}
+            (Some(triggers), trigger) => return Some(unwanted("trigger", trigger, &listed(triggers.iter().map(String::as_str)))),
+        }
+        let refuses = |wanted: &Option<Regex>, what, given: Option<&str>| {
+            let wanted = wanted.as_ref()?;
+            let good = given.is_some_and(|text| text.len() <= LONGEST && wanted.is_match(text));
+            // Shown without the anchors that were put around it.
+            let shown = wanted.as_str().strip_prefix("^(?:").and_then(|text| text.strip_suffix(")$")).unwrap_or(wanted.as_str());
+            (!good).then(|| unwanted(what, given, &format!("`{shown}`")))
+        };
+        refuses(&self.branch, "branch", notice.branch.as_deref())
+            .or_else(|| refuses(&self.workflow, "workflow", notice.workflow.as_deref()))
+    }
+}
+
+/// `pull_request`, `pull_request_target`, `merge_request_event`: what the services call a change that someone proposes.
+fn is_proposal(trigger: &str) -> bool {
+    trigger.contains("pull_request") || trigger.contains("merge_request")
+}
+
+fn unwanted(what: &str, given: Option<&str>, wanted: &str) -> String {
+    match given {
+        Some(given) => format!("the rule wants the {what} {wanted}, not `{}`", printable(given, 80)),
+        None => format!("the rule wants the {what} {wanted}, and it isn't said"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::build::BuildOutcome;
+    use crate::fleet::Fleet;
+
+    /// What a fleet with the apps `antisocial` and `blog` and these rules makes of a notice from Jenkins.
+    fn matched(rules: &str, notice: Notice) -> Result<String, String> {
+        let role = "{ hosts = [\"h\"], health = { running = \"5s\" } }";
+        let app = |name: &str| {
+            format!("[apps.{name}]\nimage = \"{name}\"\nenvironments.x = {{ roles.web = {role}, tag_folder = false }}\n")
+        };
+        let fleet = Fleet::parse("f", &format!("{}{}{rules}", app("antisocial"), app("blog"))).unwrap();
+        match fleet.build("jenkins", &notice, Timestamp::UNIX_EPOCH) {
+            BuildMatch::Build(build) => Ok(format!("{} {}", build.app, build.tag)),
+            BuildMatch::NoRule(reason) => Err(format!("no rule: {reason}")),
+            BuildMatch::Filtered(reason) => Err(format!("filtered: {reason}")),
+            BuildMatch::Invalid(reason) => Err(format!("invalid: {reason}")),
+        }
+    }
+
+    fn rule(more: &str) -> String {
+        format!("[[builds]]\nsource = \"jenkins\"\n{more}\n")
+    }
+
+    fn notice(project: &str) -> Notice {
+        Notice {
+            number: Some(42),
+            commit: "8f6c1a9e0b".parse().ok(),
+            branch: Some("main".to_owned()),
+            trigger: Some("push".to_owned()),
+            ..Notice::new(project.to_owned(), BuildOutcome::Succeeded)
+        }
+    }
+
+    fn ok(text: &str) -> Result<String, String> {
+        Ok(text.to_owned())
+    }
+
+    fn no(text: &str) -> Result<String, String> {
+        Err(text.to_owned())
+    }
+
+    #[test]
+    fn tags_are_formed_of_what_the_notice_says() {
+        for (tag, formed) in [
+            ("build-$number", "build-42"),
+            ("$short_commit", "8f6c1a9e"),
+            ("sha-${commit:7}", "sha-8f6c1a9"),
+            ("${number}_$branch", "42_main"),
+            ("$line.$number", "v2.42"),
+        ] {
+            let rules = rule(&format!("project = '(?<app>\\w+)-(?<line>\\w+)'\ntag = \"{tag}\""));
+            assert_eq!(matched(&rules, notice("antisocial-v2")), ok(&format!("antisocial {formed}")));
+        }
+        let tagged = Notice { tag: Some("1.0".to_owned()), ..notice("blog") };
+        assert_eq!(matched(&rule(""), tagged), ok("blog 1.0"));
+    }
+
+    #[test]
+    fn a_pattern_has_to_match_the_whole_project() {
+        let rules = rule("project = 'blog|shop'\napp = \"blog\"\ntag = \"$number\"");
+        assert_eq!(matched(&rules, notice("blog")), ok("blog 42"));
+        for project in ["evil/blog", "blog-fork", "shopping", "blog\nx", "Blog", ""] {
+            let Err(reason) = matched(&rules, notice(project)) else { panic!("{project}") };
+            assert!(reason.starts_with("no rule: no rule of [[builds]] is about the project `"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_project_of_no_app_is_told_the_nearest_one() {
+        assert_eq!(
+            matched(&rule(""), notice("antisocail")),
+            no(
+                "no rule: the project `antisocail` of jenkins would be the app `antisocail`, which the fleet doesn't have; did you mean `antisocial`?"
+            )
+        );
+        assert_eq!(matched("", notice("blog")), no("no rule: no rule of [[builds]] is about the project `blog` of jenkins"));
+    }
+
+    #[test]
+    fn what_a_rule_doesnt_want_is_filtered_and_the_next_one_asked() {
+        let rules = rule("branch = 'release/.*'\ntag = \"r$number\"\nworkflow = 'Image'\ntriggers = [\"push\"]");
+        let release = Notice { branch: Some("release/1".to_owned()), workflow: Some("Image".to_owned()), ..notice("blog") };
+        assert_eq!(matched(&rules, release.clone()), ok("blog r42"));
+        for (notice, reason) in [
+            (notice("blog"), "the rule wants the branch `release/.*`, not `main`"),
+            (Notice { branch: None, ..release.clone() }, "the rule wants the branch `release/.*`, and it isn't said"),
+            (Notice { workflow: Some("Lint".to_owned()), ..release.clone() }, "the rule wants the workflow `Image`, not `Lint`"),
+            (Notice { trigger: Some("cron".to_owned()), ..release.clone() }, "the rule wants the trigger `push`, not `cron`"),
+            (Notice { trigger: None, ..release }, "the rule wants the trigger `push`, and it isn't said"),
+        ] {
+            assert_eq!(matched(&rules, notice.clone()), no(&format!("filtered: the project `blog` of jenkins: {reason}")));
+            assert_eq!(matched(&format!("{rules}{}", rule("tag = \"b$number\"")), notice), ok("blog b42"));
+        }
+    }
+
+    #[test]
+    fn proposed_changes_count_only_where_a_rule_says_so() {
+        for trigger in ["pull_request", "pull_request_target", "merge_request_event", "external_pull_request_event"] {
+            let proposed = || Notice { trigger: Some(trigger.to_owned()), ..notice("blog") };
+            let reason = format!(
+                "filtered: the project `blog` of jenkins: builds for a `{trigger}` don't count unless the rule's `triggers` say so"
+            );
+            assert_eq!(matched(&rule("tag = \"$number\""), proposed()), no(&reason));
+            assert_eq!(matched(&rule(&format!("tag = \"$number\"\ntriggers = [\"{trigger}\"]")), proposed()), ok("blog 42"));
+        }
+        assert_eq!(matched(&rule("tag = \"$number\""), Notice { trigger: None, ..notice("blog") }), ok("blog 42"));
+    }
+
+    #[test]
+    fn a_tag_that_cant_be_is_refused() {
+        let of = "invalid: a build of blog by the project `blog` of jenkins: ";
+        let number = "its tag needs the number, and it isn't said; change `tag` in [[builds]]";
+        assert_eq!(matched(&rule("tag = \"$number\""), Notice { number: None, ..notice("blog") }), no(&format!("{of}{number}")));
+        for branch in ["feature/x", "x; touch pwned", "$(x)", "a\nb", "-x", "\u{202e}x"] {
+            let Err(reason) = matched(&rule("tag = \"$branch\""), Notice { branch: Some(branch.to_owned()), ..notice("blog") })
+            else {
+                panic!("{branch}")
+            };
+            assert!(reason.starts_with(&format!("{of}`")) && reason.contains("` is not a tag: use up to 128 of "), "{reason}");
+        }
+    }
+
+    #[test]
+    fn what_is_for_showing_is_cleaned_and_cut() {
+        let said = Notice {
+            url: Some("javascript:alert(1)".to_owned()),
+            author: Some("An\u{202e}na\n".to_owned()),
+            message: Some("x".repeat(1000)),
+            ..notice("blog")
+        };
+        let app: AppName = "blog".parse().unwrap();
+        let built = build(app.clone(), "1".parse().unwrap(), "jenkins", &said, Timestamp::UNIX_EPOCH);
+        assert_eq!((built.url, built.author.as_deref()), (None, Some("Anna")));
+        assert_eq!(built.message.map(|message| message.chars().count()), Some(201));
+        let said = Notice { url: Some("https://ci.example.org/42".to_owned()), ..said };
+        assert!(build(app, "1".parse().unwrap(), "jenkins", &said, Timestamp::UNIX_EPOCH).url.is_some());
+    }
+
+    #[test]
+    fn generic_needs_no_rule_until_it_has_one() {
+        let names = |rules: Vec<BuildRule>| with_default(rules).iter().map(|rule| rule.source.clone()).collect::<Vec<_>>();
+        assert_eq!(names(vec![]), ["generic"]);
+        assert_eq!(names(with_default(vec![])), ["generic"]);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_notice_says_the_app_is_of_the_fleet_and_the_tag_is_one(project in ".{0,600}", branch in ".{0,40}", tag in ".{0,140}") {
+            let rules = rule("project = '(?<app>[^/]+)(/.*)?'\ntag = \"$branch$tag\"");
+            let said = Notice { branch: Some(branch), tag: Some(tag), ..notice(&project) };
+            if let Ok(built) = matched(&rules, said) {
+                let (app, tag) = built.split_once(' ').unwrap();
+                prop_assert!(["antisocial", "blog"].contains(&app) && tag.parse::<Tag>().is_ok());
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Settings: the bot's environment, and `deploy.env` beneath it, as checked values.
+//!
+//! Nothing here changes the process's environment: what the file says is laid under it in a view of its own, and the
+//! secrets of containers and registries come from that same view.
+
+mod env_file;
+mod reading;
+mod variables;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::problem::{Problem, Problems};
+use crate::secret::Secret;
+
+use reading::Reading;
+pub use variables::{Fallback, VARIABLES, Variable, example, markdown};
+
+/// What our own variables begin with.
+const PREFIX: &str = "SHIPMATE_";
+
+/// The file that is read when none is named.
+const ENV_FILE: &str = "deploy.env";
+
+/// The fleet file when none is named.
+const FLEET_FILE: &str = "./fleet.toml";
+
+/// How the bot was told to run.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where builds come in.
+    pub listen: SocketAddr,
+    /// The folder of the store.
+    pub store: PathBuf,
+    /// The fleet file.
+    pub fleet: PathBuf,
+    /// The folder that replaces the built-in commands.
+    pub commands: Option<PathBuf>,
+    /// The ssh_config; `None` = the user's own.
+    pub ssh_config: Option<PathBuf>,
+    /// The secrets of each source of builds that has any.
+    pub webhook_secrets: BTreeMap<String, Vec<Secret>>,
+    /// The chat.
+    pub chat: ChatKind,
+    /// Who speaks on the terminal.
+    pub terminal_user: String,
+    /// What commands begin with.
+    pub prefix: String,
+    /// How long output is kept.
+    pub output_keep: Duration,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// What is logged: a filter that `EnvFilter` has accepted.
+    pub log_filter: String,
+    /// All variables that have a value, ours or not: containers and registries may name any.
+    environment: BTreeMap<String, Secret>,
+}
+
+/// A chat service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChatKind {
+    /// The terminal that the bot runs on.
+    Terminal,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Settings {
+    /// Reads the process's environment and the file beneath it: `env_file`, else what SHIPMATE_ENV names, else
+    /// `deploy.env` in the working directory, if it is there.
+    ///
+    /// # Errors
+    /// All mistakes, of the file and of the values.
+    pub fn load(env_file: Option<&Path>) -> Result<Settings, Problems> {
+        Settings::gather(std::env::vars_os(), env_file, Path::new(ENV_FILE))
+    }
+
+    fn gather(
+        process: impl Iterator<Item = (OsString, OsString)>,
+        env_file: Option<&Path>,
+        default: &Path,
+    ) -> Result<Settings, Problems> {
+        let (variables, problems) = variables(process, env_file, default);
+        match (Settings::read(variables), problems.is_empty()) {
+            (Ok(settings), true) => Ok(settings),
+            (Ok(_), false) => Err(Problems(problems)),
+            (Err(Problems(more)), _) => Err(Problems(problems.into_iter().chain(more).collect())),
+        }
+    }
+
+    /// The fleet file and the folder of commands that are meant, however wrong the other settings are: so that all mistakes
+    /// of all files can be told at once.
+    pub fn files(env_file: Option<&Path>) -> (PathBuf, Option<PathBuf>) {
+        let (variables, _) = variables(std::env::vars_os(), env_file, Path::new(ENV_FILE));
+        let path = |name: &str| variables.get(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+        (path("SHIPMATE_FLEET").unwrap_or_else(|| PathBuf::from(FLEET_FILE)), path("SHIPMATE_COMMANDS"))
+    }
+
+    /// Reads variables, wherever they are from.
+    ///
+    /// # Errors
+    /// All mistakes.
+    pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> Result<Settings, Problems> {
+        Reading::new(variables).settings()
+    }
+
+    /// The value of any variable: what a container or a registry is given. `None` if it isn't set, or empty.
+    pub fn secret(&self, variable: &str) -> Option<Secret> {
+        self.environment.get(variable).cloned()
+    }
+}
+
+/// The process's variables over those of the file, and what is wrong with either.
+fn variables(
+    process: impl Iterator<Item = (OsString, OsString)>,
+    env_file: Option<&Path>,
+    default: &Path,
+) -> (BTreeMap<String, String>, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let mut own = BTreeMap::new();
+    for (name, value) in process {
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => {
+                own.insert(name, value);
+            }
+            (Ok(name), Err(_)) if is_ours(&name) => problems.push(Problem::new(name, "its value isn't UTF-8 text")),
+            // Not ours, and nothing that a container could be given.
+            _ => {}
+        }
+    }
+    let named = env_file.map(Path::to_path_buf).or_else(|| own.get("SHIPMATE_ENV").map(PathBuf::from));
+    let path = named.or_else(|| default.exists().then(|| default.to_path_buf()));
+    let mut variables = match path.map(|path| read_file(&path)) {
+        Some(Ok(variables)) => variables,
+        Some(Err(more)) => {
+            problems.extend(more);
+            BTreeMap::new()
+        }
+        None => BTreeMap::new(),
+    };
+    variables.extend(own);
+    (variables, problems)
+}
+
+fn is_ours(name: &str) -> bool {
+    name.starts_with(PREFIX) || VARIABLES.iter().any(|variable| variable.name == name)
+}
+
+fn read_file(path: &Path) -> Result<BTreeMap<String, String>, Vec<Problem>> {
+    let place = path.display().to_string();
+    let bytes = fs::read(path).map_err(|error| vec![Problem::new(&place, format!("it can't be read: {error}"))])?;
+    let text = String::from_utf8(bytes).map_err(|_| vec![Problem::new(&place, "it isn't UTF-8 text")])?;
+    env_file::parse(&place, &text)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! From variables to checked settings: each value's own grammar, and what is wrong with it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::{Span, SpanRelativeTo};
+use tracing_subscriber::EnvFilter;
+
+use super::variables::{Fallback, SECRET_PREFIX, VARIABLES};
+use super::{ChatKind, LogFormat, PREFIX, Settings};
+use crate::domain::names::printable;
+use crate::nearest::{hint, nearest};
+use crate::problem::{Problem, Problems};
+use crate::secret::Secret;
+
+/// A second secret lets the first be changed; a third is a mistake.
+const MOST_SECRETS: usize = 2;
+
+/// Variables while they are read, and the mistakes in them.
+pub(super) struct Reading {
+    variables: BTreeMap<String, String>,
+    problems: Vec<Problem>,
+}
+
+impl Reading {
+    pub(super) fn new(variables: impl IntoIterator<Item = (String, String)>) -> Reading {
+        Reading { variables: variables.into_iter().collect(), problems: Vec::new() }
+    }
+
+    /// The settings that the variables make.
+    ///
+    /// # Errors
+    /// All mistakes, by the names of the variables.
+    pub(super) fn settings(mut self) -> Result<Settings, Problems> {
+        self.refuse_unknown();
+        match self.read() {
+            Some(settings) if self.problems.is_empty() => Ok(settings),
+            _ => {
+                self.problems.sort();
+                Err(Problems(self.problems))
+            }
+        }
+    }
+
+    fn read(&mut self) -> Option<Settings> {
+        let listen = self.value("SHIPMATE_LISTEN", listen);
+        let store = self.value("SHIPMATE_STORE", path);
+        let fleet = self.value("SHIPMATE_FLEET", path);
+        let commands = self.value("SHIPMATE_COMMANDS", path);
+        let ssh_config = self.value("SHIPMATE_SSH_CONFIG", path);
+        let webhook_secrets = self.webhook_secrets();
+        let chat = self.value("SHIPMATE_CHAT", |text| one_of(text, &[("terminal", ChatKind::Terminal)]));
+        let terminal_user = self.terminal_user();
+        let prefix = self.value("SHIPMATE_PREFIX", prefix);
+        let output_keep = self.value("SHIPMATE_OUTPUT_KEEP", keep);
+        let log_format =
+            self.value("SHIPMATE_LOG_FORMAT", |text| one_of(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)]));
+        let log_filter = self.value("RUST_LOG", log_filter);
+        let environment = self.variables.iter().filter_map(|(name, value)| Some((name.clone(), Secret::new(value.as_str())?)));
+        Some(Settings {
+            listen: listen?,
+            store: store?,
+            fleet: fleet?,
+            commands,
+            ssh_config,
+            webhook_secrets,
+            chat: chat?,
+            terminal_user: terminal_user?,
+            prefix: prefix?,
+            output_keep: output_keep?,
+            log_format: log_format?,
+            log_filter: log_filter?,
+            environment: environment.collect(),
+        })
+    }
+
+    /// What `check` makes of a variable, or of its default. `None` without either, or after a mistake.
+    fn value<T>(&mut self, name: &str, check: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let fallback = VARIABLES.iter().find(|variable| variable.name == name).map(|variable| variable.fallback);
+        let text = match (self.variables.get(name), fallback) {
+            (Some(text), _) if text.trim().is_empty() => {
+                self.problem(name, "it is empty: give it a value, or leave it out");
+                return None;
+            }
+            (Some(text), _) => text.clone(),
+            (None, Some(Fallback::Default(text))) => text.to_owned(),
+            (None, _) => return None,
+        };
+        check(&text).map_err(|complaint| self.problem(name, complaint)).ok()
+    }
+
+    fn problem(&mut self, name: &str, text: impl Into<String>) {
+        self.problems.push(Problem::new(name, text));
+    }
+
+    fn terminal_user(&mut self) -> Option<String> {
+        let name = "SHIPMATE_TERMINAL_USER";
+        if !self.variables.contains_key(name) {
+            let user = self.variables.get("USER").filter(|user| account_name(user).is_ok()).cloned();
+            if user.is_none() {
+                self.problem(name, "USER doesn't say who you are: set this to your name");
+            }
+            return user;
+        }
+        self.value(name, account_name)
+    }
+
+    fn webhook_secrets(&mut self) -> BTreeMap<String, Vec<Secret>> {
+        let mut secrets = BTreeMap::new();
+        for source in crate::builds::names() {
+            let name = format!("{SECRET_PREFIX}{}", source.to_ascii_uppercase());
+            if let Some(of_source) = self.value(&name, secret_list) {
+                secrets.insert(source.to_owned(), of_source);
+            }
+        }
+        secrets
+    }
+
+    fn refuse_unknown(&mut self) {
+        let is_known = |name: &str| VARIABLES.iter().any(|variable| variable.name == name);
+        let unknown: Vec<String> =
+            self.variables.keys().filter(|name| name.starts_with(PREFIX) && !is_known(name)).cloned().collect();
+        for name in unknown {
+            // Without the common beginning, which would make everything near to everything.
+            let known = VARIABLES.iter().filter_map(|variable| variable.name.strip_prefix(PREFIX));
+            let guess = nearest(name.trim_start_matches(PREFIX), known);
+            let hint =
+                guess.map_or_else(|| "see deploy.env.example".to_owned(), |guess| format!("did you mean `{PREFIX}{guess}`?"));
+            self.problem(&printable(&name, 60), format!("there is no such setting; {hint}"));
+        }
+    }
+}
+
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| shown(text, "it is an IP address and a port, such as 127.0.0.1:8080"))
+}
+
+fn path(text: &str) -> Result<PathBuf, String> {
+    if text.starts_with(['~', '$']) {
+        Err(shown(text, "nothing is filled in here; write the whole path"))
+    } else {
+        Ok(PathBuf::from(text))
+    }
+}
+
+fn one_of<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
+    let found = words.iter().find(|(word, _)| *word == text);
+    found
+        .map(|(_, value)| *value)
+        .ok_or_else(|| format!("`{}` is none of its words{}", printable(text, 40), hint(text, words.iter().map(|(word, _)| *word))))
+}
+
+fn account_name(text: &str) -> Result<String, String> {
+    let good = !text.is_empty() && printable(text, 64) == text && !text.contains(char::is_whitespace);
+    if good { Ok(text.to_owned()) } else { Err(shown(text, "a name has up to 64 characters and no spaces")) }
+}
+
+fn prefix(text: &str) -> Result<String, String> {
+    let good = text.chars().count() <= 64
+        && printable(text, 64) == text
+        && !text.contains(|c: char| c.is_whitespace() || c == '`')
+        && !text.starts_with('>');
+    if good {
+        Ok(text.to_owned())
+    } else {
+        Err(shown(text, "use 1 to 64 characters without spaces and backticks, and not `>` first"))
+    }
+}
+
+fn keep(text: &str) -> Result<Duration, String> {
+    let span = text.parse().ok().and_then(|span: Span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
+    let span = span.and_then(|span| Duration::try_from(span).ok()).filter(|span| !span.is_zero());
+    span.ok_or_else(|| shown(text, "it is a time such as `90 days` or `12 hours`"))
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    EnvFilter::builder().parse(text).map_err(|_| shown(text, "it is a level, or a list such as `info,shipmate=debug`"))?;
+    Ok(text.to_owned())
+}
+
+/// Complaints about secrets never show them.
+fn secret_list(text: &str) -> Result<Vec<Secret>, String> {
+    let secrets: Option<Vec<Secret>> = text.split(',').map(|part| Secret::new(part.trim())).collect();
+    match secrets {
+        None => Err("a secret is empty: it would let everybody in".to_owned()),
+        Some(secrets) if secrets.len() > MOST_SECRETS => Err("it holds at most two secrets, with a comma between them".to_owned()),
+        Some(secrets) => Ok(secrets),
+    }
+}
+
+fn shown(text: &str, complaint: &str) -> String {
+    format!("it can't be \"{}\": {complaint}", printable(text, 60))
+}

@@ -1,0 +1,149 @@
+//! What settings are read from, and what each mistake is answered with.
+
+use std::io::Write;
+
+use super::variables::SECRET_PREFIX;
+use super::*;
+
+fn read(variables: &[(&str, &str)]) -> Result<Settings, String> {
+    let user = [("USER", "anna")];
+    let all = user.iter().chain(variables).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Settings::read(all).map_err(|problems| problems.to_string())
+}
+
+fn complaint(name: &str, value: &str) -> String {
+    read(&[(name, value)]).unwrap_err().replacen(&format!("{name}: "), "", 1)
+}
+
+#[test]
+fn without_any_setting_the_defaults_count() {
+    let settings = read(&[]).unwrap();
+    assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!((settings.store, settings.fleet), ("./data".into(), "./fleet.toml".into()));
+    assert_eq!((settings.commands, settings.ssh_config), (None, None));
+    assert!(settings.webhook_secrets.is_empty());
+    assert_eq!((settings.chat, settings.terminal_user.as_str(), settings.prefix.as_str()), (ChatKind::Terminal, "anna", "!"));
+    assert_eq!(settings.output_keep, Duration::from_secs(90 * 24 * 3600));
+    assert_eq!((settings.log_format, settings.log_filter.as_str()), (LogFormat::Text, "info"));
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let mistakes =
+        [("SHIPMATE_LISTEN", "localhost:8080"), ("SHIPMATE_CHAT", "irc"), ("SHIPMATE_STROE", "x"), ("SHIPMATE_FLEET", " ")];
+    assert_eq!(
+        read(&mistakes).unwrap_err(),
+        "SHIPMATE_CHAT: `irc` is none of its words; there is `terminal`\n\
+         SHIPMATE_FLEET: it is empty: give it a value, or leave it out\n\
+         SHIPMATE_LISTEN: it can't be \"localhost:8080\": it is an IP address and a port, such as 127.0.0.1:8080\n\
+         SHIPMATE_STROE: there is no such setting; did you mean `SHIPMATE_STORE`?"
+    );
+}
+
+#[test]
+fn each_mistake_says_how_it_is_mended() {
+    assert_eq!(
+        complaint("SHIPMATE_OUTPUT_KEEP", "3 months"),
+        "it can't be \"3 months\": it is a time such as `90 days` or `12 hours`"
+    );
+    assert_eq!(complaint("SHIPMATE_OUTPUT_KEEP", "0s"), "it can't be \"0s\": it is a time such as `90 days` or `12 hours`");
+    assert_eq!(complaint("SHIPMATE_LOG_FORMAT", "JSON"), "`JSON` is none of its words; did you mean `json`?");
+    assert_eq!(complaint("SHIPMATE_STORE", "~/data"), "it can't be \"~/data\": nothing is filled in here; write the whole path");
+    assert_eq!(
+        complaint("SHIPMATE_PREFIX", "> "),
+        "it can't be \"> \": use 1 to 64 characters without spaces and backticks, and not `>` first"
+    );
+    assert_eq!(
+        complaint("SHIPMATE_TERMINAL_USER", "anna b"),
+        "it can't be \"anna b\": a name has up to 64 characters and no spaces"
+    );
+    assert_eq!(
+        complaint("RUST_LOG", "shipmate=loud"),
+        "it can't be \"shipmate=loud\": it is a level, or a list such as `info,shipmate=debug`"
+    );
+    assert_eq!(complaint("SHIPMATE_WEBHOOK_SECRET_TRAVIS", "x"), "there is no such setting; see deploy.env.example");
+    assert_eq!(
+        Settings::read([]).unwrap_err().to_string(),
+        "SHIPMATE_TERMINAL_USER: USER doesn't say who you are: set this to your name"
+    );
+}
+
+#[test]
+fn a_source_has_one_secret_or_two() {
+    let settings = read(&[("SHIPMATE_WEBHOOK_SECRET_GITHUB", "old, new"), ("SHIPMATE_WEBHOOK_SECRET_JENKINS", "one")]).unwrap();
+    let exposed = |source: &str| settings.webhook_secrets[source].iter().map(Secret::expose).collect::<Vec<_>>();
+    assert_eq!((exposed("github"), exposed("jenkins")), (vec!["old", "new"], vec!["one"]));
+    assert_eq!(complaint("SHIPMATE_WEBHOOK_SECRET_GITHUB", ""), "it is empty: give it a value, or leave it out");
+    assert_eq!(complaint("SHIPMATE_WEBHOOK_SECRET_GITHUB", "hunter2,"), "a secret is empty: it would let everybody in");
+    assert_eq!(
+        complaint("SHIPMATE_WEBHOOK_SECRET_GITHUB", "hunter2,b,c"),
+        "it holds at most two secrets, with a comma between them"
+    );
+}
+
+#[test]
+fn any_variable_can_be_a_container_s_secret_and_none_is_printed() {
+    let settings = read(&[("SECRET_KEY", "hunter2"), ("EMPTY", ""), ("SHIPMATE_WEBHOOK_SECRET_GITEA", "hunter2")]).unwrap();
+    assert_eq!(settings.secret("SECRET_KEY").map(|secret| secret.expose().to_owned()).as_deref(), Some("hunter2"));
+    assert!(settings.secret("EMPTY").is_none() && settings.secret("NOSUCH").is_none());
+    assert!(!format!("{settings:?}").contains("hunter2"));
+}
+
+#[test]
+fn the_real_environment_goes_before_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("deploy.env");
+    let mut file = fs::File::create(&path).unwrap();
+    writeln!(file, "USER=ben\nSHIPMATE_PREFIX=.\nSHIPMATE_LISTEN=127.0.0.1:1\nA='from the file'").unwrap();
+    let process = || [("SHIPMATE_PREFIX", "?"), ("A", "real")].into_iter().map(|(name, value)| (name.into(), value.into()));
+    let elsewhere = folder.path().join("nosuch");
+    for settings in [
+        Settings::gather(process(), Some(&path), &elsewhere),
+        Settings::gather(process(), None, &path),
+        Settings::gather(process().chain([("SHIPMATE_ENV".into(), path.clone().into())]), None, &elsewhere),
+    ] {
+        let settings = settings.unwrap();
+        assert_eq!((settings.prefix.as_str(), settings.listen.port(), settings.terminal_user.as_str()), ("?", 1, "ben"));
+        assert_eq!(settings.secret("A").unwrap().expose(), "real");
+    }
+    let missing = Settings::gather(process(), Some(&elsewhere), &path).unwrap_err().to_string();
+    assert!(missing.starts_with(&format!("{}: it can't be read: No such file or directory", elsewhere.display())), "{missing}");
+}
+
+#[test]
+fn the_example_is_what_the_table_says() {
+    let there = include_str!("../../deploy.env.example");
+    assert!(there == example(), "deploy.env.example should be:\n{}", example());
+}
+
+#[test]
+fn the_example_s_lines_are_good_settings() {
+    let example = example();
+    let commented =
+        example.lines().filter_map(|line| line.strip_prefix('#')).filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase()));
+    let uncommented: String =
+        commented.map(|line| if line.ends_with('=') { format!("{line}x\n") } else { format!("{line}\n") }).collect();
+    let variables = env_file::parse("deploy.env.example", &uncommented).unwrap();
+    for variable in VARIABLES {
+        assert!(variables.contains_key(variable.name), "{}", variable.name);
+    }
+    let settings = Settings::read(variables).unwrap();
+    assert_eq!(settings.webhook_secrets.len(), crate::builds::names().count());
+    assert!(settings.commands.is_some() && settings.ssh_config.is_some() && settings.secret("REGISTRY_USER").is_some());
+}
+
+#[test]
+fn every_source_has_its_variable() {
+    for source in crate::builds::names() {
+        let name = format!("{SECRET_PREFIX}{}", source.to_ascii_uppercase());
+        assert!(VARIABLES.iter().any(|variable| variable.name == name), "{name}");
+    }
+}
+
+#[test]
+fn the_readme_s_table_has_a_row_for_each_variable() {
+    let table = markdown();
+    assert!(table.starts_with("| variable | what it is | default |\n|---|---|---|\n| `SHIPMATE_LISTEN` | Where builds come in, "));
+    assert_eq!(table.lines().count(), 2 + VARIABLES.len());
+    assert!(table.lines().all(|line| line.matches('|').count() == 4), "{table}");
+}

@@ -8,6 +8,7 @@ pub mod fleet;
 pub mod http;
 pub mod nearest;
 pub mod problem;
+pub mod runbook;
 pub mod secret;
 pub mod settings;
 pub mod store;

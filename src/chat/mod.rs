@@ -3,6 +3,9 @@
 //! A reply is structure, not markup: each adapter escapes all text and decides how a table looks. The one convention
 //! inside a text is a pair of backticks around what people may type or copy.
 
+pub mod console;
+pub mod text;
+
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 

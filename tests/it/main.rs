@@ -3,6 +3,10 @@
 // Helpers outside of test functions fail a test by panicking too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod chat_contract;
+mod commands;
+mod console;
 mod http;
 mod notify;
+mod runbooks;
 mod store;

@@ -1,0 +1,188 @@
+//! What a person types: a message, or one of the terminal's own commands, which begin with a slash.
+
+use std::io;
+
+use tokio::io::{AsyncBufRead, AsyncBufReadExt};
+
+use super::board::number;
+use crate::domain::names::{PersonName, printable};
+use crate::nearest::nearest;
+
+/// What is longer is cut; it is far beyond what anybody takes as a command.
+const LONGEST: usize = 16 * 1024;
+
+/// What `/help` says.
+pub(super) const HELP: &[&str] = &[
+    "/as NAME                 speak as somebody else",
+    "/react EMOJI [MESSAGE]   react to a message, such as m4; left out: the bot's newest. `yes` is ✅, `no` is ❌",
+    "/edit [MESSAGE] TEXT     change what you said; an edited message is never a command",
+    "/quit                    leave; so does the end of the input",
+];
+
+/// Words for emojis that are hard to type.
+const EMOJIS: &[(&str, &str)] =
+    &[("yes", "✅"), ("white_check_mark", "✅"), ("no", "❌"), ("x", "❌"), ("+1", "👍"), ("-1", "👎"), ("eyes", "👀")];
+
+/// A line of input.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Typed {
+    /// Nothing.
+    Nothing,
+    /// A message.
+    Say(String),
+    /// Somebody else speaks from now on; `None` asks who it is.
+    As(Option<String>),
+    /// A reaction; to the bot's newest message if none is named.
+    React {
+        /// The emoji, without variation selectors.
+        emoji: String,
+        /// The number of the message.
+        message: Option<u64>,
+    },
+    /// A message is changed; the speaker's newest if none is named.
+    Edit {
+        /// The number of the message.
+        message: Option<u64>,
+        /// The new text.
+        text: String,
+    },
+    /// The list of these commands.
+    Help,
+    /// The person goes.
+    Quit,
+    /// Not understood; says why.
+    Wrong(String),
+}
+
+/// Reads a line.
+pub(super) fn read(line: &str) -> Typed {
+    let line = line.trim();
+    let Some(command) = line.strip_prefix('/') else {
+        return if line.is_empty() { Typed::Nothing } else { Typed::Say(line.to_owned()) };
+    };
+    let (name, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
+    let rest = rest.trim();
+    match (name, rest) {
+        ("as", "") => Typed::As(None),
+        ("as", name) => match name.to_lowercase().parse::<PersonName>() {
+            Ok(name) => Typed::As(Some(name.to_string())),
+            Err(error) => Typed::Wrong(error.to_string()),
+        },
+        ("react", rest) => react(rest),
+        ("edit", "") => Typed::Wrong("/edit [MESSAGE] TEXT".to_owned()),
+        // Here only with its letter, for a text may begin with a number.
+        ("edit", rest) => match rest
+            .strip_prefix('m')
+            .and_then(|rest| rest.split_once(char::is_whitespace))
+            .map(|(first, text)| (number(first), text))
+        {
+            Some((Some(message), text)) => Typed::Edit { message: Some(message), text: text.trim().to_owned() },
+            _ => Typed::Edit { message: None, text: rest.to_owned() },
+        },
+        ("help", _) => Typed::Help,
+        ("quit" | "exit", _) => Typed::Quit,
+        (other, _) => {
+            let hint = match nearest(other, ["as", "react", "edit", "help", "quit"]) {
+                Some(name) => format!("did you mean `/{name}`?"),
+                None => "`/help` lists them".to_owned(),
+            };
+            Typed::Wrong(format!("no command `/{}` in this terminal; {hint}", printable(other, 20)))
+        }
+    }
+}
+
+fn react(rest: &str) -> Typed {
+    let mut words = rest.split_whitespace();
+    let (Some(word), message, None) = (words.next(), words.next(), words.next()) else {
+        return Typed::Wrong("/react EMOJI [MESSAGE]".to_owned());
+    };
+    let bare: String = word.chars().filter(|c| !('\u{fe00}'..='\u{fe0f}').contains(c)).collect();
+    let spoken = EMOJIS.iter().find(|(name, _)| *name == bare.trim_matches(':').to_lowercase());
+    let emoji = spoken.map_or(bare.as_str(), |(_, emoji)| emoji);
+    if emoji.is_ascii() || emoji.chars().count() > 8 || emoji != printable(emoji, 8) {
+        return Typed::Wrong(format!("`{}` is no emoji; `yes` is ✅, `no` is ❌", printable(word, 20)));
+    }
+    match message.map(|text| number(text).ok_or(text)) {
+        None => Typed::React { emoji: emoji.to_owned(), message: None },
+        Some(Ok(message)) => Typed::React { emoji: emoji.to_owned(), message: Some(message) },
+        Some(Err(text)) => Typed::Wrong(format!("`{}` is no message; they are called m1, m2, ...", printable(text, 20))),
+    }
+}
+
+/// Lines of an input. A call that is given up loses nothing.
+pub(super) struct LineReader<R> {
+    input: R,
+    line: Vec<u8>,
+}
+
+impl<R: AsyncBufRead + Unpin> LineReader<R> {
+    pub fn new(input: R) -> Self {
+        LineReader { input, line: Vec::new() }
+    }
+
+    /// The next line; `None` = the end. The last line needs no line break.
+    pub async fn next(&mut self) -> io::Result<Option<String>> {
+        loop {
+            let bytes = self.input.fill_buf().await?;
+            let (used, ends) = match bytes.iter().position(|byte| *byte == b'\n') {
+                Some(at) => (at + 1, true),
+                None => (bytes.len(), bytes.is_empty()),
+            };
+            let room = LONGEST.saturating_sub(self.line.len());
+            self.line.extend(bytes.iter().take(used).filter(|byte| **byte != b'\n').take(room));
+            self.input.consume(used);
+            if ends {
+                let line = std::mem::take(&mut self.line);
+                let over = used == 0 && line.is_empty();
+                return Ok(if over { None } else { Some(String::from_utf8_lossy(&line).into_owned()) });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_a_message_or_a_command_of_the_terminal() {
+        let wrong = |text: &str| Typed::Wrong(text.to_owned());
+        let react = |emoji: &str, message| Typed::React { emoji: emoji.to_owned(), message };
+        for (line, expected) in [
+            ("", Typed::Nothing),
+            (" !deploy antisocial \r", Typed::Say("!deploy antisocial".to_owned())),
+            ("/as Bert", Typed::As(Some("bert".to_owned()))),
+            ("/as", Typed::As(None)),
+            ("/react ✅", react("✅", None)),
+            ("/react ✔\u{fe0f} m12", react("✔", Some(12))),
+            ("/react yes 12", react("✅", Some(12))),
+            ("/react :x: M12", react("❌", Some(12))),
+            ("/react", wrong("/react EMOJI [MESSAGE]")),
+            ("/react m12", wrong("`m12` is no emoji; `yes` is ✅, `no` is ❌")),
+            ("/react ✅ x", wrong("`x` is no message; they are called m1, m2, ...")),
+            ("/edit m3 so what", Typed::Edit { message: Some(3), text: "so what".to_owned() }),
+            ("/edit so what", Typed::Edit { message: None, text: "so what".to_owned() }),
+            ("/edit 3 apples", Typed::Edit { message: None, text: "3 apples".to_owned() }),
+            ("/edit so", Typed::Edit { message: None, text: "so".to_owned() }),
+            ("/edit", wrong("/edit [MESSAGE] TEXT")),
+            ("/help", Typed::Help),
+            ("/quit", Typed::Quit),
+            ("/qiut", wrong("no command `/qiut` in this terminal; did you mean `/quit`?")),
+        ] {
+            assert_eq!(read(line), expected, "{line}");
+        }
+    }
+
+    #[tokio::test]
+    async fn lines_end_at_breaks_and_at_the_end_and_have_a_limit() {
+        let long = "x".repeat(LONGEST + 5);
+        let text = format!("a\n\nb\r\n{long}\n\u{fffd}c");
+        let mut lines = LineReader::new(text.as_bytes());
+        let mut all = Vec::new();
+        while let Some(line) = lines.next().await.unwrap() {
+            all.push(line);
+        }
+        assert_eq!(all, ["a", "", "b\r", &long[..LONGEST], "\u{fffd}c"]);
+        assert_eq!(lines.next().await.unwrap(), None);
+    }
+}

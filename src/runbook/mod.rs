@@ -1,0 +1,277 @@
+//! Runbooks: the chat commands, each described by one file in `commands/`, and the way from a chat line to an [`Invocation`].
+//!
+//! A runbook says who may use a command, what its arguments are, and what it does: a built-in action, or a list of the
+//! planner's steps. The file's language has no conditions, loops, templates or shell, so that reading a runbook is
+//! knowing it, and the same file serves typed commands, slash commands and the help.
+
+mod catalog;
+mod file;
+mod fill;
+mod fit;
+pub mod help;
+mod line;
+mod parse;
+mod prefix;
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+pub use catalog::Catalog;
+pub use prefix::{InvalidPrefix, Prefix};
+
+use crate::domain::names::{AppName, CommandName, DeploymentId, EnvironmentName, GroupName, RoleName, Tag};
+use crate::domain::step::{Aim, Step};
+
+/// One chat command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Runbook {
+    /// What people type.
+    pub name: CommandName,
+    /// What it does, in one line.
+    pub summary: String,
+    /// Who may use it; `None` = everybody whom the fleet file knows.
+    pub group: Option<GroupName>,
+    /// What it takes, in the order in which it is typed.
+    pub arguments: Vec<Argument>,
+    /// What it does.
+    pub work: Work,
+}
+
+/// What a command does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    /// Something that is written in Rust.
+    Builtin(Builtin),
+    /// A deployment, planned from these steps.
+    Steps {
+        /// Which release it brings to the hosts.
+        aim: Aim,
+        /// The steps, in order; at least one.
+        steps: Vec<Step>,
+    },
+}
+
+impl Work {
+    /// Whether it changes something on hosts, or stops something that does.
+    pub fn acts(&self) -> bool {
+        matches!(self, Work::Steps { .. } | Work::Builtin(Builtin::Cancel))
+    }
+}
+
+/// One argument of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Argument {
+    /// Its name in lower case: `app`, `environment`, `n`. Unique in its command.
+    pub name: String,
+    /// What it may be.
+    pub kind: Kind,
+    /// Whether it may be left out; always true of a flag.
+    pub optional: bool,
+    /// Whether it is given as `--name VALUE` only, never by its place.
+    pub by_name: bool,
+    /// What it is for, in one line.
+    pub help: String,
+}
+
+/// Declares an enum whose variants have a word in the runbook files.
+macro_rules! words {
+    ($(#[$doc:meta])* $type:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $type { $($(#[$vdoc])* $variant),+ }
+
+        impl $type {
+            /// All of them.
+            pub const ALL: &[$type] = &[$($type::$variant),+];
+
+            /// Its word in a runbook file.
+            pub fn word(self) -> &'static str {
+                match self { $($type::$variant => $word),+ }
+            }
+
+            /// The one with this word.
+            pub fn from_word(word: &str) -> Option<$type> {
+                Self::ALL.iter().copied().find(|one| one.word() == word)
+            }
+        }
+    };
+}
+
+words!(
+    /// What an argument may be. A command has at most one of each kind, but for flags.
+    Kind {
+        /// An app of the fleet.
+        App = "app",
+        /// An environment of the app.
+        Environment = "environment",
+        /// A role of the app.
+        Role = "role",
+        /// An image tag.
+        Tag = "tag",
+        /// The number of a deployment, with or without `#`.
+        Deployment = "deployment",
+        /// A number of things, from 1 to [`MAX_COUNT`].
+        Count = "count",
+        /// The name of a command.
+        Command = "command",
+        /// The rest of the line, word by word; at least one.
+        Words = "words",
+        /// The rest of the line, as one text.
+        Text = "text",
+        /// `--name`, given or not.
+        Flag = "flag",
+    }
+);
+
+words!(
+    /// The flags that commands understand; a flag argument has one of these names.
+    Flag {
+        /// The command only reads, so it takes no lock.
+        Read = "read",
+    }
+);
+
+words!(
+    /// The commands that are written in Rust.
+    Builtin {
+        /// Which commands there are, and how they are used.
+        Help = "help",
+        /// Which apps there are.
+        Apps = "apps",
+        /// The builds of an app.
+        Builds = "builds",
+        /// What is wanted and what really runs.
+        Status = "status",
+        /// The deployments of an app.
+        History = "history",
+        /// One deployment with all its actions.
+        Show = "show",
+        /// What a deployment would do.
+        Plan = "plan",
+        /// What the containers wrote.
+        Logs = "logs",
+        /// Stops a deployment.
+        Cancel = "cancel",
+    }
+);
+
+/// The largest number that a [`Kind::Count`] takes.
+pub const MAX_COUNT: u32 = 1000;
+
+impl Kind {
+    /// Whether it takes the rest of the line.
+    pub fn is_rest(self) -> bool {
+        matches!(self, Kind::Words | Kind::Text)
+    }
+}
+
+impl Builtin {
+    /// What the action can't do without, and what else it understands.
+    fn arguments(self) -> (&'static [Kind], &'static [Kind]) {
+        use Kind::{App, Command, Count, Deployment, Environment, Role, Tag};
+        match self {
+            Builtin::Help => (&[], &[Command]),
+            Builtin::Apps => (&[], &[]),
+            Builtin::Builds => (&[App], &[Count]),
+            Builtin::Status => (&[], &[App, Environment]),
+            Builtin::History => (&[], &[App, Environment, Count]),
+            Builtin::Show => (&[Deployment], &[]),
+            Builtin::Plan => (&[App], &[Tag, Environment]),
+            Builtin::Logs => (&[App], &[Role, Environment, Count]),
+            Builtin::Cancel => (&[], &[Deployment]),
+        }
+    }
+}
+
+/// The names that a line may use. What a line yields is always one of these.
+pub trait Vocabulary {
+    /// All apps.
+    fn apps(&self) -> Vec<AppName>;
+    /// The environments of an app.
+    fn environments(&self, app: &AppName) -> Vec<EnvironmentName>;
+    /// The roles of an app in an environment; `None` = in any of its environments.
+    fn roles(&self, app: &AppName, environment: Option<&EnvironmentName>) -> Vec<RoleName>;
+}
+
+/// What a chat line is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Parsed {
+    /// Talk among people; the bot keeps silent.
+    NotACommand,
+    /// A command with all that it needs.
+    Invocation(Box<Invocation>),
+    /// Meant as a command, but not understood.
+    Error(UsageError),
+}
+
+/// A command with its arguments. An argument that the command doesn't have, or that was left out, is `None` or empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invocation {
+    /// The command.
+    pub runbook: Arc<Runbook>,
+    /// The app.
+    pub app: Option<AppName>,
+    /// The environment; only with an app, and one of its environments.
+    pub environment: Option<EnvironmentName>,
+    /// The role; only with an app, and a role in the environment if that was given, else in any.
+    pub role: Option<RoleName>,
+    /// The tag.
+    pub tag: Option<Tag>,
+    /// The deployment.
+    pub deployment: Option<DeploymentId>,
+    /// How many; 1 to [`MAX_COUNT`].
+    pub count: Option<u32>,
+    /// The name of another command.
+    pub command: Option<CommandName>,
+    /// The rest of the line, word by word, without control characters.
+    pub words: Vec<String>,
+    /// The rest of the line, as one text, without control characters.
+    pub text: Option<String>,
+    /// The flags that were given.
+    pub flags: BTreeSet<Flag>,
+}
+
+/// Why a line wasn't understood, for the person who typed it: one line, safe to show, with `code` in backticks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsageError {
+    /// What is wrong, and the nearest name if there is one.
+    pub what: String,
+    /// How the command is used; `None` if it isn't known which was meant.
+    pub usage: Option<String>,
+}
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        let Some(usage) = &self.usage else { return Ok(()) };
+        let stop = if self.what.ends_with(['.', '?', '!']) { "" } else { "." };
+        write!(f, "{stop} Usage: `{usage}`")
+    }
+}
+
+impl Error for UsageError {}
+
+/// How a command is typed: `!deploy APP [TAG] [ENVIRONMENT]`.
+pub fn usage(runbook: &Runbook, prefix: &Prefix) -> String {
+    let mut text = prefix.typed(runbook.name.as_str());
+    for argument in &runbook.arguments {
+        text.push(' ');
+        text.push_str(&argument.shown());
+    }
+    text
+}
+
+impl Argument {
+    /// How it stands in the usage: `APP`, `[TAG]`, `COMMAND...`, `[--read]`, `[--env ENVIRONMENT]`.
+    pub fn shown(&self) -> String {
+        let value = match self.kind {
+            Kind::Flag => format!("--{}", self.name),
+            Kind::Words => format!("{}...", self.name.to_uppercase()),
+            _ if self.by_name => format!("--{} {}", self.name, self.kind.word().to_uppercase()),
+            _ => self.name.to_uppercase(),
+        };
+        if self.optional { format!("[{value}]") } else { value }
+    }
+}

@@ -3,6 +3,9 @@
 //! Everything behind it is safe to repeat: `apply` and `undo` look first at what is there, and make it so. That is what
 //! lets a run that was cut off at any moment simply be repeated.
 
+pub mod rehearsal;
+pub mod ssh;
+
 use async_trait::async_trait;
 
 use crate::domain::deployment::{Failure, Outcome};
@@ -11,7 +14,7 @@ use crate::domain::observed::Observed;
 use crate::domain::plan::{Action, Plan, Target};
 use crate::domain::spec::EnvironmentSpec;
 
-/// Where an engine puts what an action says while it runs. Lines may hold secrets: the receiver redacts.
+/// Where an engine puts what an action says while it runs. The engine has masked the secrets: some of them it alone knows.
 pub trait Output: Send + Sync {
     /// A line that a task or command wrote.
     fn line(&self, line: &str);

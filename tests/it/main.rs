@@ -6,7 +6,14 @@
 mod chat_contract;
 mod commands;
 mod console;
+mod deployment;
+mod engine;
 mod http;
 mod notify;
+mod planner;
+mod random;
+mod rehearsal;
+mod rig;
 mod runbooks;
+mod sample;
 mod store;

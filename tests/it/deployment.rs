@@ -1,0 +1,247 @@
+//! The one function that moves a deployment: what may happen when, and what can't whatever happens.
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+use shipmate::domain::deployment::{
+    Cause, DeploymentState, Event, Failure, FailureKind, IllegalTransition, Outcome, Phase, Step, next,
+};
+use shipmate::domain::names::{DeploymentId, PersonName};
+use shipmate::domain::plan::{Action, ActionIndex, Plan, Stage};
+
+use crate::sample::*;
+
+fn anna() -> PersonName {
+    name("anna")
+}
+
+fn failure() -> Failure {
+    Failure::new(FailureKind::Exit { status: 1 }, "it ended with exit status 1")
+}
+
+fn requested(plan: Plan) -> Event {
+    Event::Requested { plan: Box::new(plan), by: anna(), cause: None }
+}
+
+fn started(action: u32) -> Event {
+    Event::ActionStarted { action: ActionIndex(action) }
+}
+
+fn done(action: u32) -> Event {
+    Event::ActionDone { action: ActionIndex(action), outcome: Outcome::default() }
+}
+
+fn failed(action: u32) -> Event {
+    Event::ActionFailed { action: ActionIndex(action), failure: failure() }
+}
+
+fn cancel() -> Event {
+    Event::CancelAsked { by: anna() }
+}
+
+fn undo_started(action: u32) -> Event {
+    Event::UndoStarted { action: ActionIndex(action) }
+}
+
+fn undone(action: u32) -> Event {
+    Event::UndoDone { action: ActionIndex(action) }
+}
+
+fn undo_failed(action: u32) -> Event {
+    Event::UndoFailed { action: ActionIndex(action), failure: failure() }
+}
+
+fn mended() -> Event {
+    Event::Mended { by: DeploymentId(2) }
+}
+
+/// Four actions: 0 preflight (nothing to undo), 1 stop and 2 start side by side, 3 prune (may fail).
+fn small() -> Plan {
+    let spec = environment([("worker", worker(&["a", "b"]))], &[&["worker"]]);
+    let plan = Ask::new(&spec, &running(&spec, "build-41")).deploy(&release("build-42")).unwrap();
+    let find = |text: &str| plan.actions().map(|(_, action)| action).find(|action| action.to_string() == text).unwrap().clone();
+    let prune = Action::Prune { host: name("a"), containers: Vec::new(), images: Vec::new() };
+    let stage = |name: &str, lanes: Vec<Vec<Action>>| Stage { name: name.into(), at_once: lanes.len(), lanes };
+    let stages = vec![
+        stage("preflight", vec![vec![find("preflight a")]]),
+        stage("worker", vec![vec![find("stop worker@a")], vec![find("start worker@b")]]),
+        stage("prune", vec![vec![prune]]),
+    ];
+    Plan { stages, ..plan }
+}
+
+fn after(events: &[Event]) -> Result<DeploymentState, IllegalTransition> {
+    let mut all = vec![requested(small())];
+    all.extend(events.iter().cloned());
+    DeploymentState::replay(all.iter().enumerate().map(|(n, event)| (Timestamp::from_second(n as i64).unwrap(), event)))
+}
+
+#[test]
+fn what_may_happen_when() {
+    let situations = [
+        ("requested", vec![]),
+        ("started", vec![started(0)]),
+        ("done", vec![started(0), done(0), started(1), done(1)]),
+        ("undoing, in flight", vec![started(1), started(2), failed(2)]),
+        ("undoing, quiet", vec![started(0), done(0), started(1), done(1), started(2), failed(2)]),
+        ("undo begun", vec![started(1), done(1), started(2), failed(2), undo_started(2)]),
+        ("cancelling", vec![started(1), cancel()]),
+        ("succeeded", vec![started(0), done(0), started(1), done(1), started(2), done(2), started(3), done(3)]),
+        ("undone", vec![started(0), failed(0)]),
+        ("cancelled", vec![cancel()]),
+        ("stuck", vec![started(1), failed(1), undo_started(1), undo_failed(1)]),
+        ("mended", vec![started(1), failed(1), undo_started(1), undo_failed(1), mended()]),
+    ];
+    let events = [
+        ("start 0", started(0)),
+        ("start 3", started(3)),
+        ("start 9", started(9)),
+        ("done 1", done(1)),
+        ("fail 1", failed(1)),
+        ("cancel", cancel()),
+        ("undo 0", undo_started(0)),
+        ("undo 1", undo_started(1)),
+        ("undo 2", undo_started(2)),
+        ("undone 2", undone(2)),
+        ("unfail 2", undo_failed(2)),
+        ("mend", mended()),
+        ("request", requested(small())),
+    ];
+    let table: Vec<String> = situations
+        .iter()
+        .map(|(situation, before)| {
+            let state = after(before).unwrap_or_else(|error| panic!("{situation}: {error}"));
+            let legal = events.iter().filter(|(_, event)| next(Some(state.clone()), Timestamp::UNIX_EPOCH, event).is_ok());
+            format!("{situation} ({}): {}", state.phase.word(), legal.map(|(name, _)| *name).collect::<Vec<_>>().join(", "))
+        })
+        .collect();
+    assert_eq!(
+        table,
+        [
+            "requested (running): start 0, start 3, cancel",
+            "started (running): start 3, cancel",
+            "done (running): start 3, cancel",
+            "undoing, in flight (undoing): done 1, fail 1",
+            "undoing, quiet (undoing): undo 1, undo 2",
+            "undo begun (undoing): undo 1, undone 2, unfail 2",
+            "cancelling (undoing): done 1, fail 1",
+            "succeeded (succeeded): ",
+            "undone (undone): ",
+            "cancelled (cancelled): ",
+            "stuck (stuck): mend",
+            "mended (stuck): ",
+        ]
+    );
+}
+
+#[test]
+fn nothing_but_a_request_comes_first() {
+    for event in [started(0), done(0), failed(0), cancel(), undo_started(0), undone(0), undo_failed(0), mended()] {
+        assert!(next(None, Timestamp::UNIX_EPOCH, &event).is_err());
+    }
+    assert!(DeploymentState::replay([]).is_err());
+    let error = next(None, Timestamp::UNIX_EPOCH, &started(3)).unwrap_err();
+    assert_eq!(error.to_string(), "the start of action 3 can't happen while the deployment is not requested");
+}
+
+#[test]
+fn a_plan_without_actions_has_succeeded_at_once() {
+    let plan = Plan { stages: Vec::new(), ..small() };
+    assert_eq!(next(None, Timestamp::UNIX_EPOCH, &requested(plan)).unwrap().phase, Phase::Succeeded);
+}
+
+#[test]
+fn what_may_fail_doesnt_spoil_the_deployment() {
+    let state = after(&[started(0), done(0), started(1), done(1), started(2), done(2), started(3), failed(3)]).unwrap();
+    assert_eq!(state.phase, Phase::Succeeded);
+    assert!(matches!(state.steps[&ActionIndex(3)], Step::Failed { .. }));
+}
+
+#[test]
+fn the_first_failure_is_the_cause() {
+    let state = after(&[started(1), started(2), failed(2), failed(1)]).unwrap();
+    let Phase::Undoing(Cause::Failed { action, .. }) = state.phase else { panic!("{:?}", state.phase) };
+    assert_eq!(action, ActionIndex(2));
+}
+
+#[test]
+fn a_cancel_waits_for_what_is_in_flight_and_then_puts_it_back() {
+    let state = after(&[started(0), done(0), started(1), cancel()]).unwrap();
+    assert_eq!((state.phase.word(), state.to_undo()), ("undoing", vec![]));
+    let state = after(&[started(0), done(0), started(1), cancel(), done(1)]).unwrap();
+    assert_eq!(state.to_undo(), [ActionIndex(1)]);
+    let state = after(&[started(0), done(0), started(1), cancel(), done(1), undo_started(1), undone(1)]).unwrap();
+    assert_eq!(state.phase, Phase::Cancelled(Cause::Cancelled { by: anna() }));
+}
+
+#[test]
+fn the_last_started_is_undone_first_and_only_what_has_an_undo() {
+    let state = after(&[started(0), done(0), started(2), started(1), done(2), failed(1)]).unwrap();
+    assert_eq!(state.to_undo(), [ActionIndex(1), ActionIndex(2)]);
+    let state = after(&[started(0), done(0), started(2), started(1), done(2), failed(1), undo_started(1)]).unwrap();
+    assert_eq!(
+        (state.to_undo(), state.undo_in_flight().collect::<Vec<_>>()),
+        (vec![ActionIndex(1), ActionIndex(2)], vec![ActionIndex(1)])
+    );
+}
+
+#[test]
+fn one_failed_undo_makes_it_stuck_but_only_when_the_others_are_over() {
+    let begun = [started(2), started(1), done(2), failed(1), undo_started(1), undo_failed(1)];
+    assert_eq!(after(&begun).unwrap().phase.word(), "undoing");
+    let state = after(&[&begun[..], &[undo_started(2), undone(2)]].concat()).unwrap();
+    assert_eq!((state.phase.word(), state.ended_at.is_some()), ("stuck", true));
+    let state = after(&[&begun[..], &[undo_started(2), undone(2), mended()]].concat()).unwrap();
+    assert_eq!(state.mended_by, Some(DeploymentId(2)));
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    (0u32..5, 0..10).prop_map(|(action, kind)| match kind {
+        0..=2 => started(action),
+        3 => done(action),
+        4 => failed(action),
+        5 => cancel(),
+        6 => undo_started(action),
+        7 => undone(action),
+        8 => undo_failed(action),
+        _ => mended(),
+    })
+}
+
+proptest! {
+    /// Random events never panic; what is refused leaves no trace, and what is final stays so but for the mending.
+    #[test]
+    fn whatever_happens_the_state_makes_sense(events in proptest::collection::vec(any_event(), 0..60)) {
+        let mut state = after(&[]).unwrap();
+        for event in events {
+            let Ok(moved) = next(Some(state.clone()), Timestamp::UNIX_EPOCH, &event) else { continue };
+            if state.phase.is_final() {
+                prop_assert!(matches!((&state.phase, &event), (Phase::Stuck(_), Event::Mended { .. })), "{} took {event:?}", state.phase.word());
+                prop_assert_eq!(&moved.phase, &state.phase);
+            }
+            prop_assert_eq!(moved.phase.is_final(), moved.ended_at.is_some());
+            prop_assert_eq!(moved.order.len(), moved.steps.len());
+            let places = |index: &ActionIndex| moved.order.iter().position(|of| of == index);
+            let to_undo: Vec<_> = moved.to_undo().iter().map(places).collect();
+            prop_assert!(to_undo.is_sorted_by(|a, b| a > b));
+            if moved.phase.is_final() {
+                prop_assert_eq!(moved.in_flight().count() + moved.undo_in_flight().count(), 0);
+            }
+            let undo_failed = moved.steps.values().any(|step| matches!(step, Step::UndoFailed { .. }));
+            let undone = moved.to_undo().is_empty();
+            match &moved.phase {
+                Phase::Succeeded => prop_assert_eq!(moved.steps.len(), moved.plan.actions().count()),
+                Phase::Undone(_) | Phase::Cancelled(_) => prop_assert!(undone && !undo_failed),
+                Phase::Stuck(_) => prop_assert!(undone && undo_failed),
+                Phase::Running | Phase::Undoing(_) => {}
+            }
+            state = moved;
+        }
+    }
+
+    /// An event reads back from the journal as it was written.
+    #[test]
+    fn events_survive_the_journal(event in any_event()) {
+        let text = serde_json::to_string(&event).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), event);
+    }
+}

@@ -1,0 +1,11 @@
+//! What every engine promises ([`contract`]), and what the one for real hosts does beyond that.
+
+mod contract;
+mod measure;
+mod reach;
+mod registries;
+mod remote;
+mod scene;
+mod services;
+mod ssh;
+mod world;

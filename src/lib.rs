@@ -7,6 +7,7 @@ pub mod engine;
 pub mod fleet;
 pub mod http;
 pub mod nearest;
+pub mod pipeline;
 pub mod problem;
 pub mod runbook;
 pub mod secret;

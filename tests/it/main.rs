@@ -10,6 +10,7 @@ mod deployment;
 mod engine;
 mod http;
 mod notify;
+mod pipeline;
 mod planner;
 mod random;
 mod rehearsal;

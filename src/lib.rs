@@ -1,7 +1,9 @@
 //! Shipmate: a chat-ops bot that drives deploys.
 
+pub mod bot;
 pub mod builds;
 pub mod chat;
+pub mod cli;
 pub mod domain;
 pub mod engine;
 pub mod fleet;

@@ -1,0 +1,217 @@
+//! Brings the rooms to what they should show, and keeps them there.
+//!
+//! What a room should show is a pure function of the ledger; this reconciler posts what a room hasn't got, and edits what has
+//! changed, at most once a second for a message. A chat that is down is tried again later and then gets the newest state:
+//! nothing waits for it, and no final state is lost.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{Bot, views};
+use crate::chat::{Chat, ChatError, Reply};
+use crate::domain::message::{MessageRef, RoomId};
+use crate::store::{LedgerError, Post, PostId};
+
+/// The shortest time between two edits of a message.
+const EDIT_EVERY: Duration = Duration::from_secs(1);
+
+/// How often a live message is looked at when nothing happens, so that silence shows.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// The wait before a chat that failed is tried again; doubles up to the limit.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long the last states may take to be shown when the bot stops.
+const FINISH_WITHIN: Duration = Duration::from_secs(5);
+
+/// The reconcilers of all rooms.
+pub(super) struct Rooms {
+    tasks: Vec<JoinHandle<()>>,
+    finish: CancellationToken,
+}
+
+/// Starts a reconciler for each room.
+pub(super) fn spawn(bot: &Bot) -> Rooms {
+    let finish = CancellationToken::new();
+    let chats = bot.chats.iter().flat_map(|chat| chat.rooms().into_iter().map(move |room| (chat.clone(), room)));
+    let tasks = chats
+        .map(|(chat, room)| {
+            let room = Room { bot: bot.clone(), chat, room, shown: BTreeMap::new() };
+            tokio::spawn(bot.guarded("a room", room.keep(finish.clone())))
+        })
+        .collect();
+    Rooms { tasks, finish }
+}
+
+impl Rooms {
+    /// Shows the last states and ends.
+    pub(super) async fn finish(self) {
+        self.finish.cancel();
+        for task in self.tasks {
+            if timeout(FINISH_WITHIN, task).await.is_err() {
+                tracing::warn!("a room didn't get its last state in time; it will after the next start");
+            }
+        }
+    }
+}
+
+struct Room {
+    bot: Bot,
+    chat: Arc<dyn Chat>,
+    room: RoomId,
+    /// What each live message shows, by the hash of its reply, and since when.
+    shown: BTreeMap<PostId, (u64, Instant)>,
+}
+
+/// Why a round was not finished.
+enum Trouble {
+    Chat(ChatError),
+    Ledger(LedgerError),
+}
+
+impl From<ChatError> for Trouble {
+    fn from(error: ChatError) -> Trouble {
+        Trouble::Chat(error)
+    }
+}
+
+impl From<LedgerError> for Trouble {
+    fn from(error: LedgerError) -> Trouble {
+        Trouble::Ledger(error)
+    }
+}
+
+impl Room {
+    async fn keep(mut self, finish: CancellationToken) {
+        let mut facts = self.bot.ledger.subscribe();
+        let mut notes = self.bot.pipeline.outputs().notes();
+        let mut retry = RETRY_FIRST;
+        loop {
+            facts.borrow_and_update();
+            notes.borrow_and_update();
+            let last_round = finish.is_cancelled();
+            let mut in_trouble = false;
+            let wait = match self.round(last_round).await {
+                // The closing message waited for the live one's last state, which is shown now.
+                Ok(Some(_)) if last_round => continue,
+                Ok(next_edit) => {
+                    retry = RETRY_FIRST;
+                    self.bot.room_is(&self.room, None);
+                    next_edit
+                }
+                Err(Trouble::Ledger(error)) => return self.bot.fail(&error),
+                Err(Trouble::Chat(error)) => {
+                    in_trouble = true;
+                    tracing::warn!(room = %self.room, %error, retry_in = retry.as_secs(), "the room can't be brought up to date");
+                    self.bot.room_is(&self.room, Some(error.to_string()));
+                    let again = Instant::now() + retry;
+                    retry = (retry * 2).min(RETRY_LIMIT);
+                    Some(again)
+                }
+            };
+            if last_round {
+                return;
+            }
+            let held_back = wait.is_some();
+            tokio::select! {
+                biased;
+                () = finish.cancelled() => {}
+                () = sleep_until(wait.unwrap_or_else(|| Instant::now() + LOOK_EVERY)) => {}
+                // A chat that is in trouble isn't asked again before its time.
+                changed = facts.changed(), if !in_trouble => if changed.is_err() { return },
+                // A held-back edit waits for its time, and then shows the newest word.
+                changed = notes.changed(), if !held_back => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// One look at everything; when the next edit that was held back may be made.
+    async fn round(&mut self, last_round: bool) -> Result<Option<Instant>, Trouble> {
+        let mut next_edit: Option<Instant> = None;
+        for (id, post, message) in self.bot.ledger.live(&self.room)? {
+            let due = self.shown.get(&id).map(|(_, at)| *at + EDIT_EVERY);
+            match due.filter(|due| *due > Instant::now() && !last_round) {
+                Some(due) => next_edit = Some(next_edit.map_or(due, |known| known.min(due))),
+                None => self.refresh(id, &post, &message).await?,
+            }
+        }
+        for (id, post) in self.bot.ledger.posts_after(&self.room)? {
+            if self.closes_what_is_live(&post)? {
+                // The live message gets its last state first; the rest waits with it, since posts stay in order.
+                let now = Instant::now();
+                return Ok(Some(next_edit.unwrap_or(now)));
+            }
+            let reply = self.render(&post)?;
+            self.post(id, &reply, &format!("post:{}", id.0)).await?;
+        }
+        Ok(next_edit)
+    }
+
+    async fn post(&mut self, id: PostId, reply: &Reply, key: &str) -> Result<(), Trouble> {
+        let message = self.bot.within_deadline(self.chat.post(&self.room, reply, key)).await?;
+        self.bot.ledger.posted(self.room.clone(), id, message, Timestamp::now()).await?;
+        self.shown.insert(id, (hash(reply), Instant::now()));
+        Ok(())
+    }
+
+    /// Whether a post closes a deployment whose live message hasn't got its last state yet.
+    fn closes_what_is_live(&self, post: &Post) -> Result<bool, LedgerError> {
+        let Post::Closing { id } = post else { return Ok(false) };
+        Ok(self.bot.ledger.live(&self.room)?.iter().any(|(_, live, _)| *live == Post::Live { id: *id }))
+    }
+
+    /// Edits a live message if it should show something else by now; settles it when that was its last state.
+    async fn refresh(&mut self, id: PostId, post: &Post, message: &MessageRef) -> Result<(), Trouble> {
+        let over = match post {
+            Post::Live { id } => self.bot.ledger.state(*id)?.is_none_or(|state| state.phase.is_final()),
+            Post::Build { .. } | Post::Closing { .. } => true,
+        };
+        let reply = self.render(post)?;
+        let changed = self.shown.get(&id).is_none_or(|(shown, _)| *shown != hash(&reply));
+        if changed || over {
+            match self.bot.within_deadline(self.chat.edit(message, &reply, over)).await {
+                Ok(()) => self.bot.metrics.chat_edited(),
+                // Someone deleted it, or it is on a terminal that was closed; the closing message still comes.
+                Err(ChatError::Gone(_)) if over => {}
+                Err(ChatError::Gone(gone)) => return self.post(id, &reply, &format!("post:{}:after:{}", id.0, gone.id)).await,
+                Err(error) => return Err(error.into()),
+            }
+            self.shown.insert(id, (hash(&reply), Instant::now()));
+        }
+        if over {
+            self.bot.ledger.settled(self.room.clone(), id, Timestamp::now()).await?;
+            self.shown.remove(&id);
+        }
+        Ok(())
+    }
+
+    fn render(&self, post: &Post) -> Result<Reply, LedgerError> {
+        let gone = || views::line(crate::chat::Tone::Info, "this was lost from the store");
+        Ok(match post {
+            Post::Build { seq } => {
+                self.bot.ledger.build_at(*seq)?.map_or_else(gone, |build| views::announcement(&build, &self.bot.prefix))
+            }
+            Post::Live { id } => {
+                let notes = self.bot.pipeline.outputs().notes().borrow().clone();
+                self.bot.ledger.state(*id)?.map_or_else(gone, |state| views::live(*id, &state, &notes, Timestamp::now()))
+            }
+            Post::Closing { id } => {
+                self.bot.ledger.state(*id)?.map_or_else(gone, |state| views::closing(*id, &state, &self.bot.prefix))
+            }
+        })
+    }
+}
+
+fn hash(reply: &Reply) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    reply.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,292 @@
+//! A deployment: its live message, its closing message, its page, its line in the history.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::{ago, between, code, headline, line, lines, span, table, text};
+use crate::chat::{Block, Reply, Tone};
+use crate::domain::deployment::{Cause, DeploymentState, Event, Failure, FailureKind, Phase, Step};
+use crate::domain::names::DeploymentId;
+use crate::domain::plan::{Action, ActionIndex, Plan, Purpose, Target};
+use crate::domain::spec::Millis;
+use crate::pipeline::Notes;
+use crate::runbook::Prefix;
+
+/// After this time without a word the live message says that an action is silent.
+const SILENCE: Millis = Millis::seconds(10);
+
+/// The one message that is edited while the deployment runs: a row for each host and target, a mark for each action.
+pub fn live(id: DeploymentId, state: &DeploymentState, notes: &Notes, now: Timestamp) -> Reply {
+    let tone = match &state.phase {
+        Phase::Running => Tone::Busy,
+        Phase::Undoing(_) => Tone::Warning,
+        Phase::Succeeded => Tone::Good,
+        Phase::Undone(_) | Phase::Cancelled(_) | Phase::Stuck(_) => Tone::Bad,
+    };
+    let mut body: Vec<Block> = lines(state.plan.warnings.iter().map(|warning| format!("mind: {}", text(warning)))).collect();
+    body.push(table(&["where", "steps", "now"], rows(id, state, notes, now)));
+    Reply { tone, title: format!("{id} {}, by {}: {}", headline(&state.plan), state.by, state.phase.word()), body }
+}
+
+fn rows(id: DeploymentId, state: &DeploymentState, notes: &Notes, now: Timestamp) -> Vec<Vec<String>> {
+    let mut order: Vec<String> = Vec::new();
+    let mut by_place: BTreeMap<String, Vec<(ActionIndex, &Action)>> = BTreeMap::new();
+    for (index, action) in state.plan.actions() {
+        let place = match (action, action.target(), action.host()) {
+            (Action::Task { task, target, .. }, _, _) => format!("{task}@{}", target.host),
+            (_, Some(target), _) => target.to_string(),
+            (_, None, Some(host)) => host.to_string(),
+            (_, None, None) => continue,
+        };
+        if !by_place.contains_key(&place) {
+            order.push(place.clone());
+        }
+        by_place.entry(place).or_default().push((index, action));
+    }
+    let row = |place: &String| {
+        let actions = by_place.get(place)?;
+        let steps: Vec<String> =
+            actions.iter().map(|(index, action)| format!("{} {}", mark(state.steps.get(index)), verb(action))).collect();
+        Some(vec![place.clone(), steps.join("  "), now_doing(id, state, actions, notes, now)])
+    };
+    order.iter().filter_map(row).collect()
+}
+
+fn verb(action: &Action) -> &str {
+    match action {
+        // Its row is named after it already.
+        Action::Task { .. } => "ran",
+        other => other.verb(),
+    }
+}
+
+fn mark(step: Option<&Step>) -> char {
+    match step {
+        None => '·',
+        Some(Step::Started { .. } | Step::Undoing { .. }) => '…',
+        Some(Step::Done { .. }) => '✓',
+        Some(Step::Failed { .. }) => '✗',
+        Some(Step::Undone { .. }) => '↩',
+        Some(Step::UndoFailed { .. }) => '‼',
+    }
+}
+
+/// What a row is about at the moment: the running action's last word, or what came of the last one.
+fn now_doing(
+    id: DeploymentId,
+    state: &DeploymentState,
+    actions: &[(ActionIndex, &Action)],
+    notes: &Notes,
+    now: Timestamp,
+) -> String {
+    let newest = actions.iter().rev().find_map(|(index, action)| Some((index, action, state.steps.get(index)?)));
+    let Some((index, _, step)) = newest else { return String::new() };
+    match step {
+        Step::Started { at } | Step::Undoing { at } => {
+            let said = notes.get(&(id, *index)).map(|note| text(note)).unwrap_or_default();
+            let age = between(*at, now);
+            // Coarse on purpose: each new text is an edit.
+            let coarse = Millis::seconds(age.0 / SILENCE.0 * (SILENCE.0 / 1000));
+            if coarse < SILENCE {
+                said
+            } else {
+                [said, format!("since {}", span(coarse))].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+            }
+        }
+        Step::Done { started, at, outcome } => {
+            let took = span(between(*started, *at));
+            outcome.note.as_deref().map_or(took.clone(), |note| format!("{}, {took}", text(note)))
+        }
+        Step::Failed { failure, .. } | Step::UndoFailed { failure, .. } => text(&failure.message),
+        Step::Undone { .. } => "put back".to_owned(),
+    }
+}
+
+/// The message that ends a deployment.
+pub fn closing(id: DeploymentId, state: &DeploymentState, prefix: &Prefix) -> Reply {
+    let plan = &state.plan;
+    let took = span(state.elapsed(state.ended_at.unwrap_or(state.requested_at)));
+    let place = format!("{} {}", plan.app, plan.environment);
+    let to = &plan.release.tag;
+    match (&state.phase, &plan.purpose) {
+        (Phase::Succeeded, Purpose::Deploy | Purpose::Revert) => {
+            let was = plan.from().filter(|from| from.tag != *to).map_or_else(String::new, |from| format!(" (was {})", from.tag));
+            line(Tone::Good, format!("{id} {place} runs {to}{was}: {} by {}, {took}", plan.purpose.word(), state.by))
+        }
+        (Phase::Succeeded, Purpose::Restart) => line(Tone::Good, format!("{id} {place} restarted by {}, {took}", state.by)),
+        (Phase::Succeeded, Purpose::Run { command, .. }) => {
+            let title = format!("{id} {place}: {} ended with exit status 0, {took}", code(command.join(" ")));
+            Reply { tone: Tone::Good, title, body: last_words(state).collect() }
+        }
+        (Phase::Running | Phase::Undoing(_), _) => line(Tone::Busy, format!("{id} {} is {}", headline(plan), state.phase.word())),
+        (Phase::Undone(cause) | Phase::Cancelled(cause), _) => {
+            let title = format!("{id} {}: {}, {took}", headline(plan), what_happened(plan, cause));
+            Reply { tone: Tone::Bad, title, body: details(state, cause).chain(lines([put_back(state)])).collect() }
+        }
+        (Phase::Stuck(cause), _) => {
+            let title =
+                format!("{id} {} is STUCK: {}, and not everything could be put back", headline(plan), what_happened(plan, cause));
+            let left =
+                left_behind(state).map(|(action, failure)| format!("{action} could not be put back: {}", text(&failure.message)));
+            let mend = |line: String| code(prefix.typed(&line));
+            let advice = format!(
+                "{place} stays locked. Look at the hosts named above; when they are back, {} or {} mends it.",
+                mend(format!("revert {} {}", plan.app, plan.environment)),
+                mend(format!("deploy {} {to} {}", plan.app, plan.environment)),
+            );
+            let body = details(state, cause).chain(lines(left)).chain(lines([put_back(state), advice])).collect();
+            Reply { tone: Tone::Bad, title, body }
+        }
+    }
+}
+
+/// The last lines of what was run by a command.
+fn last_words(state: &DeploymentState) -> impl Iterator<Item = Block> {
+    state.steps.values().filter_map(|step| match step {
+        Step::Done { outcome, .. } if !outcome.output.is_empty() => Some(Block::Output(outcome.output.join("\n"))),
+        _ => None,
+    })
+}
+
+fn what_happened(plan: &Plan, cause: &Cause) -> String {
+    match cause {
+        Cause::Cancelled { by } => format!("cancelled by {by}"),
+        Cause::Failed { action, failure } => {
+            let action = plan.action(*action).map_or_else(|| "an action".to_owned(), Action::to_string);
+            format!("{action} failed ({})", kind(failure.kind))
+        }
+    }
+}
+
+fn kind(kind: FailureKind) -> String {
+    match kind {
+        FailureKind::Exit { status } => format!("exit status {status}"),
+        FailureKind::Signal { signal: Some(signal) } => format!("killed by signal {signal}"),
+        FailureKind::Signal { signal: None } => "killed by a signal".to_owned(),
+        FailureKind::Lost => "connection lost".to_owned(),
+        FailureKind::Unreachable => "host not reachable".to_owned(),
+        FailureKind::Timeout => "deadline passed".to_owned(),
+        FailureKind::Unhealthy => "not healthy".to_owned(),
+        FailureKind::DiskFull => "disk full".to_owned(),
+        FailureKind::Missing => "not found".to_owned(),
+        FailureKind::Refused => "refused".to_owned(),
+        FailureKind::Skipped => "not tried".to_owned(),
+        FailureKind::Cancelled => "broken off".to_owned(),
+    }
+}
+
+/// The failure in full: its message and the last lines of output.
+fn details(state: &DeploymentState, cause: &Cause) -> impl Iterator<Item = Block> {
+    let failure = match cause {
+        Cause::Failed { failure, .. } => Some(failure),
+        Cause::Cancelled { .. } => None,
+    };
+    let message = failure.map(|failure| text(&failure.message));
+    let output = failure.filter(|failure| !failure.output.is_empty()).map(|failure| Block::Output(failure.output.join("\n")));
+    let stays: Vec<String> =
+        state.irreversible_tasks().map(|action| format!("{} had begun; what it changed stays changed", action.verb())).collect();
+    lines(message).chain(output).chain(lines(stays))
+}
+
+/// The targets that were touched and are as they were again.
+fn put_back(state: &DeploymentState) -> String {
+    let mut back: Vec<&Target> = Vec::new();
+    for (index, step) in &state.steps {
+        let target = state.plan.action(*index).filter(|action| !matches!(action, Action::Task { .. })).and_then(Action::target);
+        if let (Step::Undone { .. }, Some(target)) = (step, target)
+            && !back.contains(&target)
+        {
+            back.push(target);
+        }
+    }
+    let failed: Vec<&Target> = left_behind(state).filter_map(|(action, _)| action.target()).collect();
+    back.retain(|target| !failed.contains(target));
+    if back.is_empty() {
+        return if failed.is_empty() {
+            "Nothing was switched; all runs as before.".to_owned()
+        } else {
+            "Nothing could be put back.".to_owned()
+        };
+    }
+    let was = |target: &Target| {
+        let before = state.plan.before.iter().find(|before| before.target == *target).and_then(|before| before.release.as_ref());
+        before.map_or_else(|| format!("{target} (ran nothing)"), |release| format!("{target} ({})", release.tag))
+    };
+    format!("Put back: {}.", back.into_iter().map(was).collect::<Vec<_>>().join(", "))
+}
+
+fn left_behind(state: &DeploymentState) -> impl Iterator<Item = (&Action, &Failure)> {
+    state.steps.iter().filter_map(|(index, step)| match step {
+        Step::UndoFailed { failure, .. } => Some((state.plan.action(*index)?, failure)),
+        Step::Started { .. } | Step::Done { .. } | Step::Failed { .. } | Step::Undoing { .. } | Step::Undone { .. } => None,
+    })
+}
+
+/// Everything about one deployment: each action with its time, and what failed.
+pub fn show(
+    id: DeploymentId,
+    state: &DeploymentState,
+    events: &[(Timestamp, Event)],
+    outputs: &BTreeMap<ActionIndex, String>,
+    now: Timestamp,
+) -> Reply {
+    let tone = match &state.phase {
+        Phase::Succeeded => Tone::Good,
+        Phase::Running | Phase::Undoing(_) => Tone::Busy,
+        Phase::Undone(_) | Phase::Cancelled(_) | Phase::Stuck(_) => Tone::Bad,
+    };
+    let mended = state.mended_by.map_or_else(String::new, |by| format!(", mended by {by}"));
+    let title = format!(
+        "{id} {}, by {}, {}: {}{mended}",
+        headline(&state.plan),
+        state.by,
+        ago(state.requested_at, now),
+        state.phase.word()
+    );
+    let mut body = vec![Block::Line(format!(
+        "asked for at {}, took {}, plan {}, image {}@{}",
+        state.requested_at.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        span(state.elapsed(now)),
+        code(state.plan.hash().short()),
+        state.plan.image,
+        state.plan.release.digest.short(),
+    ))];
+    let rows = events.iter().filter_map(|(at, event)| event_row(state, *at, event));
+    body.push(table(&["after", "what", ""], rows));
+    for (index, output) in outputs {
+        let action = state.plan.action(*index).map_or_else(String::new, Action::to_string);
+        body.push(Block::Line(format!("output of {action}:")));
+        body.push(Block::Output(output.clone()));
+    }
+    Reply { tone, title, body }
+}
+
+fn event_row(state: &DeploymentState, at: Timestamp, event: &Event) -> Option<Vec<String>> {
+    let action = |index: &ActionIndex| state.plan.action(*index).map_or_else(String::new, Action::to_string);
+    let (what, note) = match event {
+        Event::Requested { .. } | Event::ActionStarted { .. } | Event::UndoStarted { .. } => return None,
+        Event::ActionDone { action: index, outcome } => {
+            let took = match state.steps.get(index) {
+                Some(Step::Done { started, at, .. }) => span(between(*started, *at)),
+                _ => String::new(),
+            };
+            (
+                action(index),
+                [outcome.note.clone().unwrap_or_default(), took]
+                    .into_iter()
+                    .filter(|part| !part.is_empty())
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            )
+        }
+        Event::ActionFailed { action: index, failure } => {
+            (format!("{} FAILED", action(index)), format!("{}: {}", kind(failure.kind), failure.message))
+        }
+        Event::CancelAsked { by } => ("cancel".to_owned(), format!("by {by}")),
+        Event::UndoDone { action: index } => (format!("undo {}", action(index)), String::new()),
+        Event::UndoFailed { action: index, failure } => (format!("undo {} FAILED", action(index)), failure.message.clone()),
+        Event::Mended { by } => ("mended".to_owned(), format!("by {by}")),
+    };
+    Some(vec![format!("+{}", span(between(state.requested_at, at))), what, text(&note)])
+}

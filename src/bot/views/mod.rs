@@ -1,0 +1,90 @@
+//! Every sentence that the bot says, as pure functions from what is known to a [`Reply`].
+//!
+//! Text that came from outside (commit messages, authors, output) goes through [`text`] or [`code`] first.
+
+mod answers;
+mod builds;
+mod deployment;
+mod plan;
+
+pub use answers::*;
+pub use builds::*;
+pub use deployment::*;
+pub use plan::*;
+
+use jiff::Timestamp;
+
+use crate::chat::{Block, Reply, Tone};
+use crate::domain::names::printable;
+use crate::domain::spec::Millis;
+
+/// The longest foreign text inside a sentence, in characters.
+const TEXT_LIMIT: usize = 200;
+
+/// A reply of one line.
+pub fn line(tone: Tone, title: impl Into<String>) -> Reply {
+    Reply { tone, title: title.into(), body: Vec::new() }
+}
+
+/// Foreign text inside a sentence: one line, nothing invisible, no backticks.
+pub fn text(foreign: &str) -> String {
+    printable(&foreign.replace('`', "'"), TEXT_LIMIT)
+}
+
+/// A value that people may copy.
+pub fn code(value: impl std::fmt::Display) -> String {
+    format!("`{}`", text(&value.to_string()))
+}
+
+/// A span of time as people say it: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 10 min`.
+pub fn span(Millis(millis): Millis) -> String {
+    let seconds = millis / 1000;
+    match seconds {
+        0..=9 => format!("{}.{} s", seconds, millis % 1000 / 100),
+        10..=59 => format!("{seconds} s"),
+        60..=3599 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3600..=86_399 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}
+
+/// How long ago something was: `just now`, `5 min ago`, `3 d ago`.
+pub fn ago(then: Timestamp, now: Timestamp) -> String {
+    let seconds = now.duration_since(then).as_secs().max(0);
+    match seconds {
+        0..=59 => "just now".to_owned(),
+        60..=3599 => format!("{} min ago", seconds / 60),
+        3600..=86_399 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} d ago", seconds / 86_400),
+    }
+}
+
+/// The time between two instants; 0 when the clock went back.
+pub(crate) fn between(start: Timestamp, end: Timestamp) -> Millis {
+    Millis(u64::try_from(end.duration_since(start).as_millis()).unwrap_or(0))
+}
+
+fn lines<S: Into<String>>(texts: impl IntoIterator<Item = S>) -> impl Iterator<Item = Block> {
+    texts.into_iter().map(|text| Block::Line(text.into()))
+}
+
+fn table<S: Into<String>>(header: &[&str], rows: impl IntoIterator<Item = Vec<S>>) -> Block {
+    let rows = rows.into_iter().map(|row| row.into_iter().map(Into::into).collect()).collect();
+    Block::Table { header: header.iter().map(|name| (*name).to_owned()).collect(), rows }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_read_like_speech() {
+        let said: Vec<String> = [0, 450, 12_300, 185_000, 7_800_000, 180_000_000].map(|millis| span(Millis(millis))).into();
+        assert_eq!(said, ["0.0 s", "0.4 s", "12 s", "3 min 5 s", "2 h 10 min", "2 d 2 h"]);
+    }
+
+    #[test]
+    fn foreign_text_can_neither_break_out_of_code_nor_hide() {
+        assert_eq!(code("a`b\u{202e}c\nd"), "`a'bcd`");
+    }
+}

@@ -3,10 +3,12 @@
 // Helpers outside of test functions fail a test by panicking too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod architecture;
 mod chat_contract;
 mod commands;
 mod console;
 mod deployment;
+mod docs;
 mod engine;
 mod http;
 mod notify;
@@ -18,3 +20,4 @@ mod rig;
 mod runbooks;
 mod sample;
 mod store;
+mod voyage;

@@ -49,6 +49,7 @@ impl Trouble {
 
 /// Carries a deployment to its end; whenever something hangs, the bot dies and starts again.
 async fn drive(ledger: &Ledger, rehearsal: &Rehearsal, folder: &tempfile::TempDir, mut lock: DeployLock) -> DeploymentState {
+    let id = lock.deployment();
     loop {
         let pipeline = Pipeline::new(ledger.clone(), Arc::new(rehearsal.clone()), folder.path().to_owned(), Redactor::default());
         let steering = Steering::default();
@@ -60,7 +61,11 @@ async fn drive(ledger: &Ledger, rehearsal: &Rehearsal, folder: &tempfile::TempDi
             () = rehearsal.hanging() => rehearsal.go_on(),
         }
         super::settled(ledger).await;
-        lock = DeployLock::left_behind(ledger).unwrap().remove(0);
+        // It may have died when all was written already.
+        match DeployLock::left_behind(ledger).unwrap().pop() {
+            Some(left) => lock = left,
+            None => return ledger.state(id).unwrap().unwrap(),
+        }
     }
 }
 

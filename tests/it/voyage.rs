@@ -217,6 +217,9 @@ fn a_build_whose_migration_fails_leaves_every_host_as_it_was() {
     assert_eq!(rig.site(), "build-41");
     assert_eq!(rig.runs("appserver2"), ["web build-41"]);
     assert_eq!(ship.tag_files("appserver1"), "export TAG=build-41");
+    ship.say("!show 2");
+    ship.sees(&["output of migrate"]);
+    ship.sees(&["relation", "already exists"]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::bot::{Bot, Refusal, views};
 use crate::chat::Reply;
-use crate::domain::deployment::{DeploymentState, Step};
+use crate::domain::deployment::Event;
 use crate::domain::names::{DeploymentId, printable};
 use crate::domain::plan::ActionIndex;
 use crate::runbook::Invocation;
@@ -25,18 +25,18 @@ pub(super) fn answer(bot: &Bot, asked: &Invocation) -> Result<Reply, Refusal> {
         return Ok(views::no_such_deployment(id));
     };
     let events = bot.ledger.events(id)?;
-    Ok(views::show(id, &state, &events, &outputs(bot, id, &state), Timestamp::now()))
+    Ok(views::show(id, &state, &events, &outputs(bot, id, &events), Timestamp::now()))
 }
 
-/// The end of what each action wrote, with the file that has the rest.
-fn outputs(bot: &Bot, id: DeploymentId, state: &DeploymentState) -> BTreeMap<ActionIndex, String> {
-    let hash = |step: &Step| match step {
-        Step::Done { outcome, .. } => outcome.output_hash.clone(),
-        Step::Failed { failure, .. } => failure.output_hash.clone(),
-        Step::Started { .. } | Step::Undoing { .. } | Step::Undone { .. } | Step::UndoFailed { .. } => None,
-    };
-    let wrote = state.steps.iter().filter_map(|(index, step)| hash(step).map(|hash| (*index, hash)));
-    wrote.map(|(index, hash)| (index, read(bot, id, index, &hash))).collect()
+/// The end of what each action wrote, with the file that has the rest. The events tell, since the state of an action that was
+/// undone no longer knows what it wrote: and that of a failed migration is what people look for.
+fn outputs(bot: &Bot, id: DeploymentId, events: &[(Timestamp, Event)]) -> BTreeMap<ActionIndex, String> {
+    let wrote = events.iter().filter_map(|(_, event)| match event {
+        Event::ActionDone { action, outcome } => Some((*action, outcome.output_hash.as_ref()?)),
+        Event::ActionFailed { action, failure } => Some((*action, failure.output_hash.as_ref()?)),
+        _ => None,
+    });
+    wrote.map(|(action, hash)| (action, read(bot, id, action, hash))).collect()
 }
 
 fn read(bot: &Bot, id: DeploymentId, index: ActionIndex, hash: &str) -> String {

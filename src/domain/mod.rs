@@ -2,11 +2,13 @@
 
 pub mod build;
 pub mod deployment;
+pub mod freeze;
 pub mod message;
 pub mod names;
 pub mod observed;
 pub mod plan;
 pub mod planner;
+pub mod policy;
 pub mod release;
 pub mod span;
 pub mod spec;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::names::{AppName, EnvironmentName, HostName, Repository, RoleName, TaskName};
+use super::policy::Policy;
 
 /// A span of time in whole milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -29,7 +30,7 @@ impl Millis {
 }
 
 /// One app in one environment: all that a plan is made from, but for what the hosts run now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnvironmentSpec {
     /// The app.
     pub app: AppName,
@@ -51,6 +52,8 @@ pub struct EnvironmentSpec {
     pub pulls_at_once: usize,
     /// The free disk space, in MiB, below which preflight refuses a host.
     pub min_free_mib: u64,
+    /// What it demands of those who change it.
+    pub policy: Policy,
 }
 
 /// How Shipmate reaches a host and what listens there.

@@ -8,6 +8,7 @@ use super::reader::{Table, Value};
 use super::role;
 use super::values::{address, command, path, placeholders, some_time};
 use crate::domain::names::{AppName, EnvironmentName, HostName, Repository, RoleName, TaskName, printable};
+use crate::domain::policy::Policy;
 use crate::domain::spec::{EnvironmentSpec, HostSpec, Millis, RoleSpec, RouterSpec, Service, TaskSpec};
 use crate::nearest::{hint, listed};
 
@@ -105,6 +106,7 @@ fn read_environment(
             pulls_at_once: table.or("pulls_at_once", 8, |value| value.whole(1..=1000).and_then(|n| usize::try_from(n).ok())),
             min_free_mib: table.or("min_free_mib", 1024, |value| value.whole(0..=1 << 30)),
             image: image?.clone(),
+            policy: Policy::default(),
         })
     });
     spec.flatten()

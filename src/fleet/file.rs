@@ -8,6 +8,7 @@ use super::values::{address, command, path, placeholders, some_time, variable};
 use super::{App, Fleet, Login, Person, builds, cross};
 use crate::domain::message::Account;
 use crate::domain::names::{AppName, GroupName, HostName, PersonName, printable};
+use crate::domain::policy::Access;
 use crate::domain::spec::{HostSpec, Millis, RouterSpec};
 use crate::nearest::{did_you_mean, hint, listed};
 use crate::problem::Problems;
@@ -58,6 +59,7 @@ pub(super) fn fleet(place: &str, table: &Table<'_>) -> Fleet {
         apps: apps.map(|value| value.named::<AppName, App>(|name, entry| app::read(name, entry, shared))).unwrap_or_default(),
         people,
         groups,
+        access: Access::default(),
         builds: builds::with_default(rules),
         registries: table.or("registries", BTreeMap::new(), |value| Some(registries(value))),
         warnings: vec![],

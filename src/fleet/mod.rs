@@ -26,6 +26,7 @@ use jiff::Timestamp;
 use crate::builds::Notice;
 use crate::domain::message::Account;
 use crate::domain::names::{AppName, EnvironmentName, GroupName, HostName, PersonName, Repository, printable};
+use crate::domain::policy::Access;
 use crate::domain::spec::EnvironmentSpec;
 use crate::nearest::{hint, listed};
 use crate::problem::{Problem, Problems};
@@ -48,6 +49,8 @@ pub struct Fleet {
     pub people: BTreeMap<PersonName, Person>,
     /// The groups that people say they are in, and who that is.
     pub groups: BTreeMap<GroupName, BTreeSet<PersonName>>,
+    /// Who may do what.
+    pub access: Access,
     /// How notices become builds, in order.
     pub builds: Vec<BuildRule>,
     /// How to log in to a registry.

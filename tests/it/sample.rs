@@ -62,6 +62,7 @@ pub fn environment<'a>(roles: impl IntoIterator<Item = (&'a str, RoleSpec)>, rol
         tag_folder: Some("/var/www/antisocial".into()),
         pulls_at_once: 8,
         min_free_mib: 500,
+        policy: Default::default(),
     }
 }
 

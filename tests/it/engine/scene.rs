@@ -114,6 +114,7 @@ impl Scene {
             tag_folder: Some(format!("/var/www/{app}")),
             pulls_at_once: 8,
             min_free_mib: 1,
+            policy: Default::default(),
         };
         Scene { engine: world.engine().await, spec, port, heard: Heard::default() }
     }

@@ -111,6 +111,8 @@ mod tests {
         }
         let bare = r#"{"repository":{"repo_name":"a/b"}}"#;
         assert_eq!(read(Some("token=old"), bare), no_build("the push has no tag"));
+        let untagged = PUSH.replace("\"build-42\"", "null");
+        assert_eq!(read(Some("token=old"), &untagged), no_build("the push has no tag"));
         let float = PUSH.replace("1763647408", "1.763647408e+09");
         assert_eq!(read(Some("token=old"), &float), read(Some("token=old"), PUSH));
         let huge = PUSH.replace("1763647408", "99999999999999999999999");

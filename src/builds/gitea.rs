@@ -6,7 +6,8 @@
 //! header with nothing in it, which proves nothing.
 //!
 //! Gitea names no head repository; whether a pull request's run is of a fork shows in its list of pull requests only,
-//! and where that is empty it counts as one.
+//! and where that is empty it counts as one; older versions have no such list. For a fork that was deleted it names the repository
+//! itself, which shows only where both branches have one name.
 
 use serde::Deserialize;
 
@@ -57,6 +58,7 @@ struct GiteaRun {
 #[serde(default)]
 struct PullRequest {
     head: Object<Head>,
+    base: Object<Head>,
 }
 
 #[derive(Deserialize, Default)]
@@ -171,7 +173,10 @@ fn read_gitea_run(webhook: &Webhook<'_>) -> Result<Reading, Rejection> {
         return no_build(format!("the conclusion {} is no end of a build", run.conclusion.line(40).unwrap_or("null".to_owned())));
     };
     let of_pull_request = run.event.raw().is_none_or(|event| event.starts_with("pull_request"));
-    let ours = |pull: &Object<PullRequest>| pull.head.repo.id.0.is_some() && pull.head.repo.id == body.repository.id;
+    let ours = |pull: &Object<PullRequest>| {
+        let head = &pull.head;
+        head.repo.id.0.is_some() && head.repo.id == body.repository.id && head.reference.raw() != pull.base.reference.raw()
+    };
     if of_pull_request && (run.pull_requests.is_empty() || !run.pull_requests.iter().all(ours)) {
         return no_build("the run is of a fork, or of a pull request that doesn't say which repository it is from");
     }
@@ -207,7 +212,8 @@ fn read_forgejo_run(webhook: &Webhook<'_>) -> Result<Reading, Rejection> {
         trigger: run.trigger_event.line(40),
         number: run.index_in_repo.0,
         commit: run.commit_sha.commit(),
-        branch: run.prettyref.branch(),
+        // A pull request is `#7` here.
+        branch: run.prettyref.branch().filter(|name| !name.starts_with('#')),
         url: run.html_url.url(),
         author: run.trigger_user.shown(),
         message: run.title.line(200),

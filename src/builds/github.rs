@@ -3,7 +3,8 @@
 //! GitHub signs the raw body and nothing else, without a time, so an old delivery stays valid for ever; the delivery's id,
 //! which the store keeps, is what makes a replay harmless. Gitea and Forgejo send GitHub's headers too: their requests are
 //! turned away first, as they would be almost understood. A package's project is `owner/name`, as a registry knows it, and its
-//! `trigger` is the event, so that rules can tell it from a run of the repository of that name.
+//! `trigger` is the event, so that rules can tell it from a run of the repository of that name. Its commit is the
+//! image's label; the field that GitHub has for it, `labels.revision`, comes empty.
 
 use serde::Deserialize;
 
@@ -109,6 +110,14 @@ struct ContainerTag {
 #[serde(default)]
 struct Labels {
     revision: Text,
+    all_labels: Object<AllLabels>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct AllLabels {
+    #[serde(rename = "org.opencontainers.image.revision")]
+    revision: Text,
 }
 
 impl GitHub {
@@ -167,6 +176,7 @@ fn read_package(webhook: &Webhook<'_>, event: &str) -> Result<Reading, Rejection
     };
     let version = &package.package_version;
     let container = &version.container_metadata;
+    let labels = &container.labels;
     // `updated` comes when a tag moves or the page is edited; a build is published once. Each platform's manifest of an
     // image is published too, with an empty tag.
     if !body.action.is("published") {
@@ -180,7 +190,7 @@ fn read_package(webhook: &Webhook<'_>, event: &str) -> Result<Reading, Rejection
         trigger: Some(event.to_owned()),
         tag: Some(tag),
         digest: container.tag.digest.digest(),
-        commit: container.labels.revision.commit(),
+        commit: labels.all_labels.revision.commit().or_else(|| labels.revision.commit()),
         url: version.html_url.url(),
         author: body.sender.login.line(100),
         ..Notice::new(format!("{owner}/{name}"), BuildOutcome::Succeeded)

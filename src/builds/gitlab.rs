@@ -116,8 +116,9 @@ impl BuildSource for GitLab {
         let Some(outcome) = pipeline.status.raw().and_then(super::outcome) else {
             return no_build(format!("the pipeline is {}", pipeline.status.line(40).unwrap_or("in no known state".to_owned())));
         };
-        if body.merge_request.source_project_id != body.merge_request.target_project_id {
-            return no_build("the pipeline is of a fork's merge request");
+        let from = body.merge_request.source_project_id;
+        if from != body.merge_request.target_project_id || (pipeline.source.is("merge_request_event") && from.0.is_none()) {
+            return no_build("the pipeline is of a fork's merge request, or of one that doesn't say which project it is from");
         }
         if pipeline.source.is("parent_pipeline") {
             return no_build("a child pipeline; its parent is announced");
@@ -148,7 +149,7 @@ mod tests {
     use crate::domain::build::BuildOutcome;
 
     const SUCCESS: &str = include_str!("../../tests/data/builds/gitlab-pipeline-success.json");
-    const FORK: &str = include_str!("../../tests/data/builds/gitlab-pipeline-fork.json");
+    const MERGE_REQUEST: &str = include_str!("../../tests/data/builds/gitlab-pipeline-merge_request.json");
     const PUSH: &str = include_str!("../../tests/data/builds/gitlab-push.json");
 
     fn read(body: &str) -> Result<Reading, Rejection> {
@@ -164,7 +165,11 @@ mod tests {
     }
 
     fn changed(pointer: &str, value: Value) -> String {
-        let mut json: Value = serde_json::from_str(SUCCESS).unwrap();
+        changed_in(SUCCESS, pointer, value)
+    }
+
+    fn changed_in(body: &str, pointer: &str, value: Value) -> String {
+        let mut json: Value = serde_json::from_str(body).unwrap();
         *json.pointer_mut(pointer).unwrap() = value;
         json.to_string()
     }
@@ -196,7 +201,9 @@ mod tests {
         for status in ["running", "pending", "skipped", "manual", "canceling"] {
             assert_eq!(read(&changed("/object_attributes/status", json!(status))), no_build(format!("the pipeline is {status}")));
         }
-        assert_eq!(read(FORK), no_build("the pipeline is of a fork's merge request"));
+        let fork = no_build("the pipeline is of a fork's merge request, or of one that doesn't say which project it is from");
+        assert_eq!(read(&changed_in(MERGE_REQUEST, "/merge_request/source_project_id", json!(14))), fork);
+        assert_eq!(read(&changed_in(MERGE_REQUEST, "/merge_request", Value::Null)), fork);
         assert_eq!(
             read(&changed("/object_attributes/source", json!("parent_pipeline"))),
             no_build("a child pipeline; its parent is announced")
@@ -206,10 +213,33 @@ mod tests {
 
     #[test]
     fn a_merge_request_of_the_project_itself_names_its_branch() {
-        let mut json: Value = serde_json::from_str(FORK).unwrap();
-        json["merge_request"]["source_project_id"] = json!(1);
+        let expected = Notice {
+            delivery: Some("key-1".to_owned()),
+            trigger: Some("merge_request_event".to_owned()),
+            number: Some(31),
+            commit: Some("bcbb5ec396a2c0f828686f14fac9b80b780504f2".parse().unwrap()),
+            branch: Some("test".to_owned()),
+            url: Some("http://192.168.64.1:3005/gitlab-org/gitlab-test/-/pipelines/31".to_owned()),
+            author: Some("User".to_owned()),
+            message: Some("test".to_owned()),
+            seconds: Some(63),
+            ..Notice::new("gitlab-org/gitlab-test".to_owned(), BuildOutcome::Succeeded)
+        };
+        assert_eq!(one(MERGE_REQUEST), expected);
+    }
+
+    #[test]
+    fn older_versions_send_less() {
+        let mut json: Value = serde_json::from_str(SUCCESS).unwrap();
+        json.as_object_mut().unwrap().remove("merge_request");
+        json["project"].as_object_mut().unwrap().remove("id");
+        let pipeline = json["object_attributes"].as_object_mut().unwrap();
+        for key in ["iid", "name", "source", "detailed_status", "queued_duration", "variables", "url"] {
+            pipeline.remove(key).unwrap();
+        }
         let notice = one(&json.to_string());
-        assert_eq!((notice.branch.as_deref(), notice.trigger.as_deref()), (Some("button"), Some("merge_request_event")));
+        assert_eq!((notice.number, notice.branch.as_deref(), notice.trigger), (Some(1031), Some("main"), None));
+        assert_eq!(notice.url.unwrap(), "https://gitlab.example.org/thraxil/antisocial/-/pipelines/1031");
     }
 
     #[test]

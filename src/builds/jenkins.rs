@@ -165,6 +165,36 @@ mod tests {
     }
 
     #[test]
+    fn a_build_that_tells_little_of_its_sources_is_announced() {
+        let with = |scm: &str| {
+            let mut json: serde_json::Value = serde_json::from_str(FINALIZED).unwrap();
+            json["build"]["scm"] = serde_json::from_str(scm).unwrap();
+            one(&json.to_string())
+        };
+        // A Pipeline job that was not checked out by the time, and an older plugin.
+        let notice = with("{}");
+        assert_eq!((notice.number, notice.commit, notice.branch, notice.author), (Some(42), None, None, None));
+        // Subversion's revision is no commit of ours.
+        let notice = with(r#"{"url":"https://svn.example.org/trunk","commit":"4","culprits":["anna"]}"#);
+        assert_eq!((notice.commit, notice.branch, notice.author.as_deref()), (None, None, Some("anna")));
+    }
+
+    #[test]
+    fn the_first_versions_of_the_plugin_send_less() {
+        let body = r#"{"name":"web","url":"job/apps/job/web/","build":{"full_url":"http://jenkins.example.org/job/apps/job/web/8/",
+            "number":8,"phase":"FINALIZED","status":"SUCCESS","url":"job/apps/job/web/8/","scm":{"url":"git@git.example.org:web.git",
+            "branch":"origin/develop","commit":"8f6c1a9e4b7d2035c1e8a47f90b3d6e5a2c4f718"},"artifacts":{}}}"#;
+        let expected = Notice {
+            number: Some(8),
+            commit: Some("8f6c1a9e4b7d2035c1e8a47f90b3d6e5a2c4f718".parse().unwrap()),
+            branch: Some("develop".to_owned()),
+            url: Some("http://jenkins.example.org/job/apps/job/web/8/".to_owned()),
+            ..Notice::new("apps/web".to_owned(), BuildOutcome::Succeeded)
+        };
+        assert_eq!(one(body), expected);
+    }
+
+    #[test]
     fn other_phases_and_ends_are_no_builds() {
         let Ok(Reading::NoBuild(why)) = read(STARTED) else { panic!() };
         assert!(why.starts_with("phase STARTED"), "{why}");

@@ -78,9 +78,28 @@ fn the_run_of_a_fork_is_no_build() {
     assert!(is_no_build(read("gitea", "workflow_run", &changed(FORK, "/workflow_run/pull_requests", Value::Null))));
     let same = changed(FORK, "/workflow_run/pull_requests/0/head/repo/id", json!(5));
     assert_eq!(one(read("gitea", "workflow_run", &same)).branch.as_deref(), Some("button"));
+    // No branch is merged into itself, so this one is of a fork that was deleted.
+    let deleted = changed(&same, "/workflow_run/pull_requests/0/head/ref", json!("main"));
+    assert!(is_no_build(read("gitea", "workflow_run", &deleted)));
     for fork in [json!(true), Value::Null] {
         assert!(is_no_build(read("forgejo", "action_run_failure", &changed(FORGEJO, "/run/is_fork_pull_request", fork))));
     }
+}
+
+#[test]
+fn a_push_to_a_branch_with_a_pull_request_is_announced() {
+    let pulls: Value = serde_json::from_str::<Value>(FORK).unwrap()["workflow_run"]["pull_requests"].clone();
+    let notice = one(read("gitea", "workflow_run", &changed(RUN, "/workflow_run/pull_requests", pulls)));
+    assert_eq!((notice.branch.as_deref(), notice.outcome), (Some("main"), BuildOutcome::Succeeded));
+}
+
+#[test]
+fn a_pull_request_is_no_branch_for_forgejo() {
+    let pull = changed(FORGEJO, "/run/prettyref", json!("#7"));
+    let notice = one(read("forgejo", "action_run_failure", &pull));
+    assert_eq!((notice.branch, notice.number), (None, Some(42)));
+    let first = changed(FORGEJO, "/last_run", Value::Null);
+    assert_eq!(one(read("forgejo", "action_run_failure", &first)).number, Some(42));
 }
 
 #[test]

@@ -92,8 +92,27 @@ fn a_published_image_is_announced_with_its_digest() {
     assert_eq!((notice.project.as_str(), notice.tag.as_deref()), ("Codertocat/antisocial", Some("build-42")));
     assert_eq!(notice.digest.unwrap().as_str(), digest);
     assert_eq!(notice.trigger.as_deref(), Some("registry_package"));
+    assert_eq!(notice.commit.unwrap().as_str(), "8f6c1a9e4b7d2035c1e8a47f90b3d6e5a2c4f718");
     let renamed = REGISTRY_PACKAGE.replacen("\"registry_package\"", "\"package\"", 1);
     assert_eq!(one(read("package", &renamed)).trigger.as_deref(), Some("package"));
+}
+
+#[test]
+fn the_commit_is_the_images_label() {
+    let labels = "/registry_package/package_version/container_metadata/labels";
+    let commit = |value: Value| one(read("registry_package", &changed(REGISTRY_PACKAGE, labels, value))).commit;
+    // An image of several platforms has only GitHub's own label.
+    let platforms = json!({"revision": "", "all_labels": {"github.internal.platforms": "[{\"architecture\":\"amd64\"}]"}});
+    assert_eq!(commit(platforms), None);
+    assert_eq!(commit(json!({})), None);
+    let filled = "3484a3fb816e0859fd6e1cea078d76385ff50625";
+    assert_eq!(commit(json!({"revision": filled})), Some(filled.parse().unwrap()));
+}
+
+#[test]
+fn an_image_may_have_a_path() {
+    let body = changed(REGISTRY_PACKAGE, "/registry_package/name", json!("antisocial/web"));
+    assert_eq!(one(read("registry_package", &body)).project, "Codertocat/antisocial/web");
 }
 
 #[test]

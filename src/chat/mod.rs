@@ -6,6 +6,8 @@
 pub mod console;
 pub mod text;
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
@@ -24,6 +26,26 @@ pub enum ChatEvent {
         author: Account,
         /// The emoji, without variation selectors.
         emoji: String,
+    },
+    /// A person took an emoji back from a message.
+    Unreacted {
+        /// Which message.
+        to: MessageRef,
+        /// Who.
+        author: Account,
+        /// The emoji, without variation selectors.
+        emoji: String,
+    },
+    /// A message is gone, whoever removed it.
+    Deleted {
+        /// Which.
+        message: MessageRef,
+    },
+    /// The chat is there, for the first time or after a gap: reactions may have come and gone meanwhile. Sent for each room
+    /// before anything else of it.
+    Connected {
+        /// Which room.
+        room: RoomId,
     },
     /// The people have gone (end of the terminal's input); the bot may finish.
     Closed,
@@ -83,6 +105,9 @@ pub enum ChatError {
 }
 
 /// A chat service.
+///
+/// It passes on what people do and nothing else: the messages and reactions of bots and webhooks, the bot's own among them, are
+/// never heard and never counted.
 #[async_trait]
 pub trait Chat: Send + Sync {
     /// The rooms that it serves.
@@ -100,6 +125,12 @@ pub trait Chat: Send + Sync {
     /// Puts an emoji to a message, once.
     async fn react(&self, message: &MessageRef, emoji: &str) -> Result<(), ChatError>;
 
-    /// Who put which emoji to a message, without the bot's own.
+    /// Which people have which emoji at a message now.
     async fn reactions(&self, message: &MessageRef) -> Result<Vec<(Account, String)>, ChatError>;
+
+    /// The platform's own roles of an account, by id with the platform in front: `discord:1234`. Asked anew whenever a vote is
+    /// counted. A platform without roles has none to tell.
+    async fn roles(&self, _account: &Account) -> Result<BTreeSet<String>, ChatError> {
+        Ok(BTreeSet::new())
+    }
 }

@@ -81,6 +81,11 @@ impl Board {
         self.keys.get(key).copied()
     }
 
+    /// Takes a message away; false if it isn't there. Its key stays used.
+    pub fn remove(&mut self, number: u64) -> bool {
+        self.entries.remove(&number).is_some()
+    }
+
     pub fn get(&self, number: u64) -> Option<&Entry> {
         self.entries.get(&number)
     }
@@ -116,6 +121,13 @@ impl Entry {
             self.reactions.push(reaction);
         }
         new
+    }
+
+    /// Takes a reaction back; false if it isn't there.
+    pub fn unreact(&mut self, who: Option<&str>, emoji: &str) -> bool {
+        let before = self.reactions.len();
+        self.reactions.retain(|(by, given)| (by.as_deref(), given.as_str()) != (who, emoji));
+        self.reactions.len() < before
     }
 
     /// The reactions as people read them: each emoji with the people who gave it.

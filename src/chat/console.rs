@@ -5,10 +5,8 @@
 //! is a line. Being a process's own terminal it has one limit that real services don't have: what was shown and with
 //! which key is known for this run only. A message of an earlier run is [`Gone`](ChatError::Gone), and is posted again.
 
-mod board;
 mod desk;
 mod look;
-mod news;
 mod screen;
 mod surface;
 mod typed;
@@ -23,11 +21,12 @@ use tokio::sync::{Mutex, mpsc};
 pub use self::look::Look;
 pub use self::screen::Size;
 
-use self::board::{Author, Board};
 use self::desk::{Desk, account};
 use self::screen::Screen;
 use self::surface::{Lines, Surface, View};
-use self::typed::{HELP, LineReader, Typed};
+use self::typed::{HELP, Typed};
+use super::board::{Author, Board};
+use super::input::LineReader;
 use super::{Chat, ChatError, ChatEvent, Reply, text};
 use crate::domain::message::{Account, MessageRef, RoomId};
 

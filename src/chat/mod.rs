@@ -3,7 +3,11 @@
 //! A reply is structure, not markup: each adapter escapes all text and decides how a table looks. The one convention
 //! inside a text is a pair of backticks around what people may type or copy.
 
+mod board;
 pub mod console;
+mod emoji;
+mod input;
+pub mod news;
 pub mod text;
 
 use std::collections::BTreeSet;

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::ROOM;
-use super::board::{Author, Board};
 use super::surface::{Surface, View};
+use crate::chat::board::{Author, Board};
 use crate::chat::{ChatError, ChatEvent};
 use crate::domain::message::{Account, Message};
 

@@ -1,15 +1,9 @@
 //! What a person types: a message, or one of the terminal's own commands, which begin with a slash.
 
-use std::io;
-
-use tokio::io::{AsyncBufRead, AsyncBufReadExt};
-
-use super::board::number;
+use crate::chat::board::number;
+use crate::chat::emoji;
 use crate::domain::names::{PersonName, printable};
 use crate::nearest::nearest;
-
-/// What is longer is cut; it is far beyond what anybody takes as a command.
-const LONGEST: usize = 16 * 1024;
 
 /// What `/help` says.
 pub(super) const HELP: &[&str] = &[
@@ -20,10 +14,6 @@ pub(super) const HELP: &[&str] = &[
     "/delete MESSAGE          remove a message, whosever it is",
     "/quit                    leave; so does the end of the input",
 ];
-
-/// Words for emojis that are hard to type.
-const EMOJIS: &[(&str, &str)] =
-    &[("yes", "✅"), ("white_check_mark", "✅"), ("no", "❌"), ("x", "❌"), ("+1", "👍"), ("-1", "👎"), ("eyes", "👀")];
 
 /// A line of input.
 #[derive(Debug, PartialEq, Eq)]
@@ -123,48 +113,12 @@ fn reaction(rest: &str, usage: &str) -> Result<(String, Option<u64>), String> {
     let (Some(word), named, None) = (words.next(), words.next(), words.next()) else {
         return Err(usage.to_owned());
     };
-    let bare: String = word.chars().filter(|c| !('\u{fe00}'..='\u{fe0f}').contains(c)).collect();
-    let spoken = EMOJIS.iter().find(|(name, _)| *name == bare.trim_matches(':').to_lowercase());
-    let emoji = spoken.map_or(bare.as_str(), |(_, emoji)| emoji);
-    if emoji.is_ascii() || emoji.chars().count() > 8 || emoji != printable(emoji, 8) {
-        return Err(format!("`{}` is no emoji; `yes` is ✅, `no` is ❌", printable(word, 20)));
-    }
-    Ok((emoji.to_owned(), named.map(message).transpose()?))
+    let emoji = emoji::read(word)?;
+    Ok((emoji, named.map(message).transpose()?))
 }
 
 fn message(text: &str) -> Result<u64, String> {
     number(text).ok_or_else(|| format!("`{}` is no message; they are called m1, m2, ...", printable(text, 20)))
-}
-
-/// Lines of an input. A call that is given up loses nothing.
-pub(super) struct LineReader<R> {
-    input: R,
-    line: Vec<u8>,
-}
-
-impl<R: AsyncBufRead + Unpin> LineReader<R> {
-    pub fn new(input: R) -> Self {
-        LineReader { input, line: Vec::new() }
-    }
-
-    /// The next line; `None` = the end. The last line needs no line break.
-    pub async fn next(&mut self) -> io::Result<Option<String>> {
-        loop {
-            let bytes = self.input.fill_buf().await?;
-            let (used, ends) = match bytes.iter().position(|byte| *byte == b'\n') {
-                Some(at) => (at + 1, true),
-                None => (bytes.len(), bytes.is_empty()),
-            };
-            let room = LONGEST.saturating_sub(self.line.len());
-            self.line.extend(bytes.iter().take(used).filter(|byte| **byte != b'\n').take(room));
-            self.input.consume(used);
-            if ends {
-                let line = std::mem::take(&mut self.line);
-                let over = used == 0 && line.is_empty();
-                return Ok(if over { None } else { Some(String::from_utf8_lossy(&line).into_owned()) });
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -204,18 +158,5 @@ mod tests {
         ] {
             assert_eq!(read(line), expected, "{line}");
         }
-    }
-
-    #[tokio::test]
-    async fn lines_end_at_breaks_and_at_the_end_and_have_a_limit() {
-        let long = "x".repeat(LONGEST + 5);
-        let text = format!("a\n\nb\r\n{long}\n\u{fffd}c");
-        let mut lines = LineReader::new(text.as_bytes());
-        let mut all = Vec::new();
-        while let Some(line) = lines.next().await.unwrap() {
-            all.push(line);
-        }
-        assert_eq!(all, ["a", "", "b\r", &long[..LONGEST], "\u{fffd}c"]);
-        assert_eq!(lines.next().await.unwrap(), None);
     }
 }

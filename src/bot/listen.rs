@@ -4,6 +4,7 @@
 //! cancel overtakes the queue, since it may be about what the queue waits for.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::access::{self, Authorized};
 use super::{Bot, Refusal, act, actions, views};
-use crate::chat::{ChatEvent, Reply};
+use crate::chat::{Audience, Became, Chat, ChatEvent, Reply, Tone};
 use crate::domain::message::{Account, Message, MessageRef, RoomId};
 use crate::runbook::{Builtin, Invocation, Parsed, Work};
 use crate::store::{Appended, LedgerError, Post};
@@ -35,14 +36,14 @@ const ANSWER_WAIT: Duration = Duration::from_secs(60);
 /// How listening ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Heard {
-    /// Somebody did something, and then all chats closed.
-    Something,
-    /// All chats closed before anybody did anything: there is no one at the terminal, and never was.
-    Nothing,
+    /// The people of a chat have gone for good. The others can't hold the bot: it lives for those at its terminal.
+    Goodbye,
+    /// No chat is left, and nobody said goodbye: there is no one at the terminal, and never was.
+    Nobody,
 }
 
 impl Bot {
-    /// Listens to all chats until each of them has closed and the queues are empty.
+    /// Listens to all chats until the people of one have gone or each has ended, and then until the queues are empty.
     pub(super) async fn listen(&self) -> Heard {
         let (to, mut events) = mpsc::channel(QUEUE);
         for chat in &self.chats {
@@ -59,36 +60,55 @@ impl Bot {
             Ok(left) => left.into_iter().for_each(|message| queues.push(message)),
             Err(error) => self.fail(&error),
         }
-        let mut heard = Heard::Nothing;
-        while let Some(event) = events.recv().await {
+        let heard = loop {
+            let Some(event) = events.recv().await else { break Heard::Nobody };
             match event {
-                ChatEvent::Message(message) => {
-                    heard = Heard::Something;
-                    self.heard(message, &mut queues).await;
-                }
+                ChatEvent::Message(message) => self.heard(message, &mut queues).await,
                 ChatEvent::Reacted { to, author, emoji } => {
-                    heard = Heard::Something;
                     let bot = self.clone();
-                    queues.overtaking.spawn(self.guarded("a reaction", async move { bot.reacted(&to, &author, &emoji).await }));
+                    queues.overtaking.spawn(self.guarded("a reaction", async move {
+                        let what = bot.reacted(&to, &author, &emoji).await;
+                        bot.became(&to, what).await;
+                    }));
                 }
-                ChatEvent::Unreacted { .. } | ChatEvent::Deleted { .. } | ChatEvent::Connected { .. } | ChatEvent::Closed => {}
+                ChatEvent::Unreacted { to, .. } => self.became(&to, Became::Ignored).await,
+                ChatEvent::Deleted { .. } | ChatEvent::Connected { .. } => {}
+                ChatEvent::Closed => break Heard::Goodbye,
             }
-        }
+        };
+        // The chats that are left take nothing more.
+        drop(events);
         queues.finish().await;
         heard
     }
 
+    /// Tells a chat what became of a message or a reaction, once all that belongs to it has been shown.
+    pub(super) async fn became(&self, message: &MessageRef, what: Became) {
+        if let Some(chat) = self.chat_of(&message.room) {
+            chat.became(message, what).await;
+        }
+    }
+
+    fn chat_of(&self, room: &RoomId) -> Option<&Arc<dyn Chat>> {
+        self.chats.iter().find(|chat| chat.rooms().contains(room))
+    }
+
     /// Records a command; anything else that people say is none of our business.
     async fn heard(&self, message: Message, queues: &mut Queues) {
-        let is_command = !matches!(self.parse(&message), Parsed::NotACommand);
-        if !is_command || self.stopping.is_cancelled() {
+        if self.stopping.is_cancelled() {
             return;
+        }
+        if matches!(self.parse(&message), Parsed::NotACommand) {
+            return self.became(&message.at, Became::Ignored).await;
         }
         match self.ledger.heard(message.clone(), message.received).await {
             Ok(Appended::New { .. }) => queues.push(message),
             Ok(Appended::Known { .. } | Appended::Merged { .. }) => {}
             // A message that the ledger can't hold: nothing is broken by that.
-            Err(error @ LedgerError::Unfit(_)) => tracing::warn!(%error, "a message was passed over"),
+            Err(error @ LedgerError::Unfit(_)) => {
+                tracing::warn!(%error, "a message was passed over");
+                self.became(&message.at, Became::Ignored).await;
+            }
             Err(error) => self.fail(&error),
         }
     }
@@ -99,19 +119,25 @@ impl Bot {
 
     /// Does what a message says and answers it.
     async fn handle(&self, message: &Message) -> Result<(), LedgerError> {
-        let reply = match self.parse(message) {
-            Parsed::NotACommand => None,
-            Parsed::Error(error) => Some(views::usage(&error)),
+        let (reply, what) = match self.parse(message) {
+            Parsed::NotACommand => (None, Became::Ignored),
+            Parsed::Error(error) => (Some(views::usage(&error)), Became::Refused),
             Parsed::Invocation(invocation) => match self.obey(message, *invocation).await {
-                Ok(reply) => reply,
-                Err(Refusal::Told(reply)) => Some(reply),
+                Ok(Some(reply)) => (Some(reply), Became::Answered),
+                Ok(None) => (None, Became::Started),
+                Err(Refusal::Told(reply)) => {
+                    let what = refused(&reply);
+                    (Some(reply), what)
+                }
                 Err(Refusal::Broken(error)) => return Err(error),
             },
         };
         if let Some(reply) = reply {
             self.answer(&message.at, "answer", &reply).await;
         }
-        self.ledger.answered(message.at.clone(), Timestamp::now()).await
+        self.ledger.answered(message.at.clone(), Timestamp::now()).await?;
+        self.became(&message.at, what).await;
+        Ok(())
     }
 
     async fn obey(&self, message: &Message, invocation: Invocation) -> Result<Option<Reply>, Refusal> {
@@ -133,11 +159,11 @@ impl Bot {
 
     /// Shows one of the replies to a message, in its room. While the chat is down it is tried again; deployments don't wait for it.
     pub(super) async fn answer(&self, to: &MessageRef, part: &str, reply: &Reply) {
-        let Some(chat) = self.chats.iter().find(|chat| chat.rooms().contains(&to.room)) else { return };
+        let Some(chat) = self.chat_of(&to.room) else { return };
         let key = format!("{part}:{}:{}", to.room, to.id);
         let mut wait = Duration::from_secs(1);
         for _ in 0..ANSWER_TRIES {
-            let trouble = self.within_deadline(chat.post(&to.room, reply, &key)).await.err();
+            let trouble = self.within_deadline(chat.answer(to, Audience::Author, reply, &key)).await.err();
             self.room_is(&to.room, trouble.as_ref().map(ToString::to_string));
             let Some(error) = trouble else { return };
             tracing::warn!(room = %to.room, %error, "an answer could not be shown");
@@ -149,27 +175,46 @@ impl Bot {
     }
 
     /// ❌ at a live message cancels the deployment, for those who may cancel.
-    async fn reacted(&self, to: &MessageRef, author: &Account, emoji: &str) {
+    async fn reacted(&self, to: &MessageRef, author: &Account, emoji: &str) -> Became {
         if emoji != CANCEL_EMOJI {
-            return;
+            return Became::Ignored;
         }
         let live = match self.ledger.live(&to.room) {
             Ok(live) => live,
-            Err(error) => return self.fail(&error),
+            Err(error) => return self.reaction_lost(&error),
         };
         let of_message = |(_, post, message)| match post {
             Post::Live { id } if message == *to => Some(id),
             Post::Live { .. } | Post::Build { .. } | Post::Closing { .. } => None,
         };
-        let Some(id) = live.into_iter().find_map(of_message) else { return };
+        let Some(id) = live.into_iter().find_map(of_message) else { return Became::Ignored };
         let line = self.prefix.typed(&format!("cancel {}", id.0));
         let message = Message { at: to.clone(), author: author.clone(), text: line, received: Timestamp::now() };
-        let Parsed::Invocation(invocation) = self.parse(&message) else { return };
-        match self.obey(&message, *invocation).await {
-            Ok(None) => {}
-            Ok(Some(reply)) | Err(Refusal::Told(reply)) => self.answer(to, &format!("cancel:{author}"), &reply).await,
-            Err(Refusal::Broken(error)) => self.fail(&error),
-        }
+        let Parsed::Invocation(invocation) = self.parse(&message) else { return Became::Ignored };
+        let (reply, what) = match self.obey(&message, *invocation).await {
+            Ok(None) => return Became::Answered,
+            Ok(Some(reply)) => (reply, Became::Answered),
+            Err(Refusal::Told(reply)) => {
+                let what = refused(&reply);
+                (reply, what)
+            }
+            Err(Refusal::Broken(error)) => return self.reaction_lost(&error),
+        };
+        self.answer(to, &format!("cancel:{author}"), &reply).await;
+        what
+    }
+
+    fn reaction_lost(&self, error: &LedgerError) -> Became {
+        self.fail(error);
+        Became::Ignored
+    }
+}
+
+/// What a refusal is to whoever asked: that there is nothing to do is as good as done.
+fn refused(reply: &Reply) -> Became {
+    match reply.tone {
+        Tone::Good => Became::Answered,
+        Tone::Info | Tone::Busy | Tone::Warning | Tone::Bad => Became::Refused,
     }
 }
 
@@ -211,8 +256,9 @@ impl Queues {
         if let Err(mpsc::error::TrySendError::Full(message)) = queue.try_send(message) {
             let refuse = async move {
                 bot.answer(&message.at, "answer", &views::too_many()).await;
-                if let Err(error) = bot.ledger.answered(message.at.clone(), Timestamp::now()).await {
-                    bot.fail(&error);
+                match bot.ledger.answered(message.at.clone(), Timestamp::now()).await {
+                    Ok(()) => bot.became(&message.at, Became::Refused).await,
+                    Err(error) => bot.fail(&error),
                 }
             };
             self.overtaking.spawn(self.bot.guarded("a refusal", refuse));

@@ -190,7 +190,7 @@ impl Bot {
         })))
     }
 
-    /// Goes on with what the last run left, then listens, until `shutdown` or until all chats close.
+    /// Goes on with what the last run left, then listens, until `shutdown` or until the people at the terminal have gone.
     ///
     /// On shutdown the running actions come to their end, the rest is left for the next start.
     pub async fn run(&self, shutdown: CancellationToken) -> End {
@@ -201,8 +201,8 @@ impl Bot {
         let views = rooms::spawn(self);
         let housekeeping = [tokio::spawn(self.clone().expire_outputs()), tokio::spawn(self.clone().watch_hosts())];
         let mut work = std::pin::pin!(async {
-            if self.listen().await == listen::Heard::Nothing {
-                tracing::info!("nobody is at the terminal; builds come in until SIGTERM");
+            if self.listen().await == listen::Heard::Nobody {
+                // Builds still come in.
                 shutdown.cancelled().await;
             }
             self.drives.close();

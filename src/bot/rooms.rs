@@ -15,7 +15,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Bot, views};
-use crate::chat::{Chat, ChatError, Reply};
+use crate::chat::{Audience, Became, Chat, ChatError, Reply};
+use crate::domain::deployment::{Event, Phase};
 use crate::domain::message::{MessageRef, RoomId};
 use crate::store::{LedgerError, Post, PostId};
 
@@ -150,16 +151,33 @@ impl Room {
                 return Ok(Some(next_edit.unwrap_or(now)));
             }
             let reply = self.render(&post)?;
-            self.post(id, &reply, &format!("post:{}", id.0)).await?;
+            self.post(id, &post, &reply, &format!("post:{}", id.0)).await?;
         }
         Ok(next_edit)
     }
 
-    async fn post(&mut self, id: PostId, reply: &Reply, key: &str) -> Result<(), Trouble> {
-        let message = self.bot.within_deadline(self.chat.post(&self.room, reply, key)).await?;
-        self.bot.ledger.posted(self.room.clone(), id, message, Timestamp::now()).await?;
+    async fn post(&mut self, id: PostId, post: &Post, reply: &Reply, key: &str) -> Result<(), Trouble> {
+        let asked = self.asked_by(post)?;
+        let shown = match &asked {
+            Some(message) => self.bot.within_deadline(self.chat.answer(message, Audience::Room, reply, key)).await?,
+            None => self.bot.within_deadline(self.chat.post(&self.room, reply, key)).await?,
+        };
+        self.bot.ledger.posted(self.room.clone(), id, shown, Timestamp::now()).await?;
         self.shown.insert(id, (hash(reply), Instant::now()));
+        if let (Post::Closing { id }, Some(message)) = (post, &asked) {
+            let succeeded = self.bot.ledger.state(*id)?.is_some_and(|state| state.phase == Phase::Succeeded);
+            let what = if succeeded { Became::Succeeded } else { Became::Failed };
+            self.bot.became(message, what).await;
+        }
         Ok(())
+    }
+
+    /// The message of this room that asked for the deployment which a post is about.
+    fn asked_by(&self, post: &Post) -> Result<Option<MessageRef>, LedgerError> {
+        let (Post::Live { id } | Post::Closing { id }) = post else { return Ok(None) };
+        let events = self.bot.ledger.events(*id)?.into_iter();
+        let mut causes = events.filter_map(|(_, event)| if let Event::Requested { cause, .. } = event { cause } else { None });
+        Ok(causes.find(|message| message.room == self.room))
     }
 
     /// Whether a post closes a deployment whose live message hasn't got its last state yet.
@@ -181,7 +199,9 @@ impl Room {
                 Ok(()) => self.bot.metrics.chat_edited(),
                 // Someone deleted it, or it is on a terminal that was closed; the closing message still comes.
                 Err(ChatError::Gone(_)) if over => {}
-                Err(ChatError::Gone(gone)) => return self.post(id, &reply, &format!("post:{}:after:{}", id.0, gone.id)).await,
+                Err(ChatError::Gone(gone)) => {
+                    return self.post(id, post, &reply, &format!("post:{}:after:{}", id.0, gone.id)).await;
+                }
                 Err(error) => return Err(error.into()),
             }
             self.shown.insert(id, (hash(&reply), Instant::now()));

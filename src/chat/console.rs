@@ -155,13 +155,18 @@ impl Chat for Console {
         if to.send(ChatEvent::Connected { room: self.room.clone() }).await.is_err() {
             return Ok(());
         }
+        let mut somebody_is_there = false;
         loop {
             tokio::select! {
                 line = ears.input.next() => {
                     // An input that can't be read is at its end.
                     let Ok(Some(line)) = line else { break };
-                    let Some(events) = self.typed(&line).await else { break };
+                    let Some(events) = self.typed(&line).await else {
+                        somebody_is_there = true;
+                        break;
+                    };
                     for event in events {
+                        somebody_is_there = true;
                         if to.send(event).await.is_err() {
                             return Ok(());
                         }
@@ -179,7 +184,11 @@ impl Chat for Console {
         let out = desk.surface.close();
         let _ = desk.write(&out).await;
         drop(desk);
-        let _ = to.send(ChatEvent::Closed).await;
+        if somebody_is_there {
+            let _ = to.send(ChatEvent::Closed).await;
+        } else {
+            tracing::info!("nobody is at the terminal; the bot runs until SIGTERM");
+        }
         Ok(())
     }
 

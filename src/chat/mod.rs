@@ -13,6 +13,7 @@ pub mod text;
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::domain::message::{Account, Message, MessageRef, RoomId};
@@ -51,7 +52,8 @@ pub enum ChatEvent {
         /// Which room.
         room: RoomId,
     },
-    /// The people have gone (end of the terminal's input); the bot may finish.
+    /// The people were there and have gone for good (end of the terminal's input): the bot does what they said, and ends. A chat
+    /// in which nobody ever was just ends its listener.
     Closed,
 }
 
@@ -97,6 +99,34 @@ pub struct Reply {
     pub body: Vec<Block>,
 }
 
+/// Whom an answer is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Audience {
+    /// Whoever wrote the message; others may see it.
+    Author,
+    /// Everybody in the room.
+    Room,
+}
+
+/// What became of something that a person wrote, or of a reaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Became {
+    /// Nothing: it is none of the bot's business.
+    Ignored,
+    /// It was answered, and that was all.
+    Answered,
+    /// It was refused, and the answer says why.
+    Refused,
+    /// It started a deployment, whose messages are the answer; how that ends is told later.
+    Started,
+    /// The deployment succeeded.
+    Succeeded,
+    /// The deployment didn't: all is as before, or it is stuck.
+    Failed,
+}
+
 /// Why a chat did not do it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChatError {
@@ -122,6 +152,15 @@ pub trait Chat: Send + Sync {
 
     /// Shows a reply. The same `key` is never shown twice, even when the bot died between showing it and noting that.
     async fn post(&self, room: &RoomId, reply: &Reply, key: &str) -> Result<MessageRef, ChatError>;
+
+    /// Shows a reply that belongs to a message; otherwise as [`post`](Chat::post), which is all that most chats do.
+    async fn answer(&self, to: &MessageRef, _whom: Audience, reply: &Reply, key: &str) -> Result<MessageRef, ChatError> {
+        self.post(&to.room, reply, key).await
+    }
+
+    /// Tells what became of a message, or of the newest reaction to one of the bot's, once all that belongs to it has been
+    /// shown. Chats whose people are programs pass it on; it must not wait for them.
+    async fn became(&self, _message: &MessageRef, _what: Became) {}
 
     /// Changes a reply in place. `last` says that it is the message's final state.
     async fn edit(&self, message: &MessageRef, reply: &Reply, last: bool) -> Result<(), ChatError>;

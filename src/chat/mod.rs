@@ -7,6 +7,7 @@ mod board;
 pub mod console;
 mod emoji;
 mod input;
+pub mod local;
 pub mod news;
 pub mod text;
 

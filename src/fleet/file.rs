@@ -14,7 +14,7 @@ use crate::nearest::{did_you_mean, hint, listed};
 use crate::problem::Problems;
 
 /// The chats that an account may be of.
-const PLATFORMS: [&str; 3] = ["terminal", "discord", "matrix"];
+const PLATFORMS: [&str; 4] = ["terminal", "discord", "matrix", "local"];
 
 /// What a router's commands may have filled in.
 const PLACEHOLDERS: [&str; 5] = ["app", "environment", "role", "host", "address"];

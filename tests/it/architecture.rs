@@ -79,6 +79,7 @@ fn each_outside_library_has_one_room() {
     only_in(&["serenity::"], &["src/chat/discord"]);
     only_in(&["matrix_sdk::"], &["src/chat/matrix"]);
     only_in(&["clap::"], &["src/cli/"]);
+    only_in(&["nix::unistd"], &["src/chat/local"]);
 }
 
 #[test]

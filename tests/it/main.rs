@@ -11,6 +11,7 @@ mod deployment;
 mod docs;
 mod engine;
 mod http;
+mod local;
 mod notify;
 mod pipeline;
 mod planner;

@@ -1,12 +1,13 @@
-//! The command line: `shipmate` runs the bot, `check` looks at everything without touching it, `export` and `import` carry
-//! the history.
+//! The command line: `shipmate` runs the bot, `say` speaks to the one that runs, `check` looks at everything without touching it,
+//! `export` and `import` carry the history.
 
 mod check;
 mod log;
 mod run;
+mod say;
 mod wiring;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -38,6 +39,12 @@ enum Command {
     Run,
     /// Check settings, fleet, runbooks, then every host: SSH, Docker, disk, what runs. Exit status 1 if anything is wrong
     Check,
+    /// Speak to the bot that runs on this machine, and show what it answers
+    ///
+    /// You speak as the user that you are, whom the fleet file knows as the account local:NAME; the bot is found by its
+    /// SHIPMATE_STORE. A deployment is followed to its end. Exit status 1 if the bot refuses, or if the deployment doesn't
+    /// succeed.
+    Say(say::Say),
     /// Write all history as JSON lines
     Export {
         /// The file to write; standard output if none
@@ -53,18 +60,21 @@ enum Command {
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let settings = match Settings::load(arguments.env_file.as_deref()) {
-        Ok(settings) => settings,
-        Err(problems) => {
-            let more = wiring::more_problems(arguments.env_file.as_deref());
-            return failed(&format!("{problems}\n{more}"));
-        }
-    };
+    let env_file = arguments.env_file.as_deref();
     match arguments.command.unwrap_or(Command::Run) {
-        Command::Run => run::run(settings),
-        Command::Check => check::check(&settings),
-        Command::Export { file } => ended(store::export(&settings.store, file.as_deref())),
-        Command::Import { file } => ended(store::import(&settings.store, file.as_deref())),
+        Command::Run => with_settings(env_file, run::run),
+        Command::Check => with_settings(env_file, |settings| check::check(&settings)),
+        // Whoever speaks to the bot needn't be able to read its settings.
+        Command::Say(said) => say::say(env_file, &said),
+        Command::Export { file } => with_settings(env_file, |settings| ended(store::export(&settings.store, file.as_deref()))),
+        Command::Import { file } => with_settings(env_file, |settings| ended(store::import(&settings.store, file.as_deref()))),
+    }
+}
+
+fn with_settings(env_file: Option<&Path>, work: impl FnOnce(Settings) -> ExitCode) -> ExitCode {
+    match Settings::load(env_file) {
+        Ok(settings) => work(settings),
+        Err(problems) => failed(&format!("{problems}\n{}", wiring::more_problems(env_file))),
     }
 }
 

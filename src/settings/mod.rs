@@ -29,6 +29,9 @@ const ENV_FILE: &str = "deploy.env";
 /// The fleet file when none is named.
 const FLEET_FILE: &str = "./fleet.toml";
 
+/// The folder of the store when none is named.
+const STORE_FOLDER: &str = "./data";
+
 /// How the bot was told to run.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -107,6 +110,14 @@ impl Settings {
         (path("SHIPMATE_FLEET").unwrap_or_else(|| PathBuf::from(FLEET_FILE)), path("SHIPMATE_COMMANDS"))
     }
 
+    /// The folder of the store, whatever else is set: for whoever speaks to the bot and needn't know its secrets.
+    ///
+    /// # Errors
+    /// When it isn't in the environment, and the file that may have it can't be read.
+    pub fn store_folder(env_file: Option<&Path>) -> Result<PathBuf, Problems> {
+        store_folder(variables(std::env::vars_os(), env_file, Path::new(ENV_FILE)))
+    }
+
     /// Reads variables, wherever they are from.
     ///
     /// # Errors
@@ -118,6 +129,14 @@ impl Settings {
     /// The value of any variable: what a container or a registry is given. `None` if it isn't set, or empty.
     pub fn secret(&self, variable: &str) -> Option<Secret> {
         self.environment.get(variable).cloned()
+    }
+}
+
+fn store_folder((variables, problems): (BTreeMap<String, String>, Vec<Problem>)) -> Result<PathBuf, Problems> {
+    match variables.get("SHIPMATE_STORE").filter(|path| !path.is_empty()) {
+        Some(path) => Ok(PathBuf::from(path)),
+        None if problems.is_empty() => Ok(PathBuf::from(STORE_FOLDER)),
+        None => Err(Problems(problems)),
     }
 }
 

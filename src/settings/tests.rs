@@ -147,3 +147,20 @@ fn the_readme_s_table_has_a_row_for_each_variable() {
     assert_eq!(table.lines().count(), 2 + VARIABLES.len());
     assert!(table.lines().all(|line| line.matches('|').count() == 4), "{table}");
 }
+
+#[test]
+fn who_only_needs_the_store_needs_no_other_setting() {
+    let folder = |own: &[(&str, &str)], file: Option<&Path>, default: &str| {
+        let own = own.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        store_folder(variables(own, file, Path::new(default))).map_err(|problems| problems.to_string())
+    };
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "SHIPMATE_STORE=/from/file\nSHIPMATE_LISTEN=nowhere").unwrap();
+    let missing = Path::new("/nonexistent/deploy.env");
+    assert_eq!(folder(&[], None, "/nonexistent"), Ok("./data".into()));
+    assert_eq!(folder(&[], Some(file.path()), "/nonexistent"), Ok("/from/file".into()));
+    assert_eq!(folder(&[], None, file.path().to_str().unwrap()), Ok("/from/file".into()));
+    assert_eq!(folder(&[("SHIPMATE_STORE", "/own")], Some(missing), "/nonexistent"), Ok("/own".into()));
+    let unreadable = folder(&[], Some(missing), "/nonexistent").unwrap_err();
+    assert!(unreadable.contains("/nonexistent/deploy.env: it can't be read"), "{unreadable}");
+}

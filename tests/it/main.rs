@@ -20,5 +20,6 @@ mod rehearsal;
 mod rig;
 mod runbooks;
 mod sample;
+mod say;
 mod store;
 mod voyage;

@@ -1,15 +1,15 @@
 //! A chat over a Unix socket in the store's folder, for people on the bot's own machine: it works when no chat service does.
 //!
 //! Who speaks is not said but known: the system tells whose process is at the other end, and the account is `local:NAME` with
-//! the name of that user. Whom the system lets in at all is a matter of the folder, see [`door`].
+//! the name of that user. The socket is open to the folder's owner and group, as far as the folder lets them in; `door` has more.
 //!
 //! Both sides write one JSON object a line, the bot first: [`wire`] has them all. A client's line is taken as a message or a
 //! reaction, or is found wrong, and told so in order. What answers a message goes to whoever wrote it; the bot's other messages
 //! and their changes go to all clients. A message lives as long as the bot: with nobody connected it is taken and not shown to
 //! anybody, and is no trouble.
 //!
-//! A client that doesn't read is dropped as soon as [its queue](desk::WAITING) is full: it can hold up neither the bot nor
-//! the others.
+//! A client that doesn't read is dropped as soon as its queue is full: it can hold up neither the bot nor the others. Connections,
+//! lines, queues and remembered messages all have a limit.
 
 mod client;
 mod desk;

@@ -6,6 +6,7 @@ pub mod freeze;
 pub mod message;
 pub mod names;
 pub mod observed;
+pub mod permission;
 pub mod plan;
 pub mod planner;
 pub mod policy;

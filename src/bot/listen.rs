@@ -3,7 +3,8 @@
 //! Each room has a queue, so that what people type there is decided and answered in the order in which they typed it; a
 //! cancel overtakes the queue, since it may be about what the queue waits for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,6 +15,7 @@ use super::access::{self, Authorized};
 use super::{Bot, Refusal, act, actions, views};
 use crate::chat::{ChatEvent, Reply};
 use crate::domain::message::{Account, Message, MessageRef, RoomId};
+use crate::domain::names::DeploymentId;
 use crate::runbook::{Builtin, Invocation, Parsed, Work};
 use crate::store::{Appended, LedgerError, Post};
 
@@ -116,10 +118,11 @@ impl Bot {
 
     async fn obey(&self, message: &Message, invocation: Invocation) -> Result<Option<Reply>, Refusal> {
         let runbook = invocation.runbook.clone();
-        let asked: Authorized<Invocation> =
-            access::authorize(&self.fleet, &message.author, invocation).map_err(|denied| Refusal::Told(views::denied(&denied)))?;
+        let standing = access::standing_of(&self.fleet, &message.author, &BTreeSet::new());
+        let asked: Authorized<Invocation> = access::authorize(&self.fleet, &standing, self.located(invocation)?)
+            .map_err(|denied| Refusal::Told(views::denied(&denied)))?;
         if let Work::Builtin(builtin) = &runbook.work {
-            return actions::answer(self, *builtin, &asked, message).await.map(Some);
+            return actions::answer(self, *builtin, &asked).await.map(Some);
         }
         if Timestamp::now().duration_since(message.received).unsigned_abs() > TOO_OLD {
             return Err(Refusal::Told(views::too_old(&message.text, message.received, Timestamp::now())));
@@ -129,6 +132,21 @@ impl Bot {
         }
         // The live message is the answer.
         act::act(self, &asked, message.at.clone()).await.map(|_| None)
+    }
+
+    /// The same, with the app and the environment of the deployment that it is about: rules may be for these only.
+    fn located(&self, invocation: Invocation) -> Result<Invocation, LedgerError> {
+        let running: Vec<DeploymentId> = self.running.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
+        let deployment = match (invocation.deployment, &invocation.runbook.work, running.as_slice()) {
+            // A cancel that names none means the only one; from here on it is that one, whatever starts meanwhile.
+            (None, Work::Builtin(Builtin::Cancel), [only]) => Some(*only),
+            (named, _, _) => named,
+        };
+        let Some(summary) = deployment.map(|id| self.ledger.summary(id)).transpose()?.flatten() else {
+            return Ok(invocation);
+        };
+        let (app, environment) = (Some(summary.app), Some(summary.environment));
+        Ok(Invocation { app, environment, deployment, ..invocation })
     }
 
     /// Shows one of the replies to a message, in its room. While the chat is down it is tried again; deployments don't wait for it.

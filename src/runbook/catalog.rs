@@ -16,6 +16,7 @@ use crate::problem::{Problem, Problems};
 const EMBEDDED: &[(&str, &str)] = &[
     ("apps", include_str!("../../commands/apps.toml")),
     ("builds", include_str!("../../commands/builds.toml")),
+    ("can", include_str!("../../commands/can.toml")),
     ("cancel", include_str!("../../commands/cancel.toml")),
     ("deploy", include_str!("../../commands/deploy.toml")),
     ("help", include_str!("../../commands/help.toml")),

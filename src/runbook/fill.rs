@@ -1,7 +1,7 @@
 //! The words of a line, put to the arguments of a command.
 //!
 //! Words fill the arguments in the order of the usage. Where optional ones come next, the word goes to the first of them
-//! that *knows* it (an app, an environment, a role, a command: names are looked up), else to the first whose *form* it
+//! that *knows* it (an app, an environment, a role, a command, a person: names are looked up), else to the first whose *form* it
 //! has (a tag, a number), else to the required one after them. So in `!deploy APP [TAG] [ENVIRONMENT]` a word that names
 //! an environment of the app is the environment, wherever it stands; a tag of the same name is typed as `--tag NAME`.
 //! Each argument can be given so by its name; `--` ends that.
@@ -39,6 +39,7 @@ impl<'a> Filling<'a> {
             deployment: None,
             count: None,
             command: None,
+            person: None,
             words: Vec::new(),
             text: None,
             flags: BTreeSet::new(),
@@ -134,7 +135,7 @@ impl<'a> Filling<'a> {
             Kind::Deployment => word.text.parse::<DeploymentId>().is_ok(),
             Kind::Count => count(&word.text).is_some(),
             Kind::Words | Kind::Text => true,
-            Kind::App | Kind::Environment | Kind::Role | Kind::Command | Kind::Flag => false,
+            Kind::App | Kind::Environment | Kind::Role | Kind::Command | Kind::Person | Kind::Flag => false,
         };
         match (reach.as_slice(), reach.iter().find(fits).or_else(|| reach.iter().find(has_form))) {
             (_, Some((place, _))) => Ok(*place),
@@ -166,6 +167,7 @@ impl<'a> Filling<'a> {
             Kind::Environment => Some(app.map(|app| strings(self.vocabulary.environments(app))).unwrap_or_default()),
             Kind::Role => Some(app.map(|app| strings(self.vocabulary.roles(app, None))).unwrap_or_default()),
             Kind::Command => Some(self.catalog.names().map(str::to_owned).collect()),
+            Kind::Person => Some(strings(self.vocabulary.people())),
             Kind::Tag | Kind::Deployment | Kind::Count | Kind::Words | Kind::Text | Kind::Flag => None,
         }
     }
@@ -191,6 +193,7 @@ impl<'a> Filling<'a> {
                 let names = self.catalog.runbooks().map(|runbook| runbook.name.clone()).collect();
                 self.given.command = Some(self.one_of(names, kind.word(), text)?);
             }
+            Kind::Person => self.given.person = Some(self.one_of(self.vocabulary.people(), kind.word(), text)?),
             Kind::Tag => self.given.tag = Some(text.parse().map_err(|_| wrong())?),
             Kind::Deployment => self.given.deployment = Some(text.parse().map_err(|_| wrong())?),
             Kind::Count => self.given.count = Some(count(text).ok_or_else(wrong)?),

@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub use catalog::Catalog;
 pub use prefix::{InvalidPrefix, Prefix};
 
-use crate::domain::names::{AppName, CommandName, DeploymentId, EnvironmentName, GroupName, RoleName, Tag};
+use crate::domain::names::{AppName, CommandName, DeploymentId, EnvironmentName, GroupName, PersonName, RoleName, Tag};
 use crate::domain::step::{Aim, Step};
 
 /// One chat command.
@@ -116,6 +116,8 @@ words!(
         Count = "count",
         /// The name of a command.
         Command = "command",
+        /// A person of the fleet.
+        Person = "person",
         /// The rest of the line, word by word; at least one.
         Words = "words",
         /// The rest of the line, as one text.
@@ -154,6 +156,8 @@ words!(
         Logs = "logs",
         /// Stops a deployment.
         Cancel = "cancel",
+        /// Whether a person may use a command, and why.
+        Can = "can",
     }
 );
 
@@ -170,7 +174,7 @@ impl Kind {
 impl Builtin {
     /// What the action can't do without, and what else it understands.
     fn arguments(self) -> (&'static [Kind], &'static [Kind]) {
-        use Kind::{App, Command, Count, Deployment, Environment, Role, Tag};
+        use Kind::{App, Command, Count, Deployment, Environment, Person, Role, Tag};
         match self {
             Builtin::Help => (&[], &[Command]),
             Builtin::Apps => (&[], &[]),
@@ -181,6 +185,7 @@ impl Builtin {
             Builtin::Plan => (&[App], &[Tag, Environment]),
             Builtin::Logs => (&[App], &[Role, Environment, Count]),
             Builtin::Cancel => (&[], &[Deployment]),
+            Builtin::Can => (&[Person, Command, App], &[Environment]),
         }
     }
 }
@@ -193,6 +198,8 @@ pub trait Vocabulary {
     fn environments(&self, app: &AppName) -> Vec<EnvironmentName>;
     /// The roles of an app in an environment; `None` = in any of its environments.
     fn roles(&self, app: &AppName, environment: Option<&EnvironmentName>) -> Vec<RoleName>;
+    /// All people.
+    fn people(&self) -> Vec<PersonName>;
 }
 
 /// What a chat line is.
@@ -211,9 +218,9 @@ pub enum Parsed {
 pub struct Invocation {
     /// The command.
     pub runbook: Arc<Runbook>,
-    /// The app.
+    /// The app; of a command about a deployment, which takes none, the bot puts in the deployment's.
     pub app: Option<AppName>,
-    /// The environment; only with an app, and one of its environments.
+    /// The environment; only with an app, and one of its environments. Of a command about a deployment: the deployment's.
     pub environment: Option<EnvironmentName>,
     /// The role; only with an app, and a role in the environment if that was given, else in any.
     pub role: Option<RoleName>,
@@ -225,6 +232,8 @@ pub struct Invocation {
     pub count: Option<u32>,
     /// The name of another command.
     pub command: Option<CommandName>,
+    /// A person.
+    pub person: Option<PersonName>,
     /// The rest of the line, word by word, without control characters.
     pub words: Vec<String>,
     /// The rest of the line, as one text, without control characters.

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use shipmate::chat::{Block, Reply};
-use shipmate::domain::names::{AppName, EnvironmentName, RoleName, is_invisible};
+use shipmate::domain::names::{AppName, EnvironmentName, PersonName, RoleName, is_invisible};
 use shipmate::runbook::{Catalog, Flag, Invocation, Parsed, Prefix, Vocabulary, help};
 
 struct Fleet;
@@ -21,6 +21,10 @@ impl Vocabulary for Fleet {
         let staging = environment.is_some_and(|environment| environment.as_str() == "staging");
         let names: &[&str] = if staging { &["web", "worker"] } else { &["web", "worker", "beat"] };
         names.iter().map(|name| name.parse().unwrap()).collect()
+    }
+
+    fn people(&self) -> Vec<PersonName> {
+        ["anna", "berta"].iter().map(|name| name.parse().unwrap()).collect()
     }
 }
 
@@ -49,6 +53,7 @@ fn short(line: &str) -> String {
     part(&mut list, "deployment", given.deployment);
     part(&mut list, "count", given.count);
     part(&mut list, "command", given.command);
+    part(&mut list, "person", given.person);
     part(&mut list, "text", given.text);
     part(&mut list, "words", Some(given.words).filter(|words| !words.is_empty()).map(|words| format!("{words:?}")));
     list.extend(given.flags.iter().map(|flag| flag.word().to_owned()));
@@ -88,6 +93,8 @@ fn each_command_of_the_set_is_understood() {
         ("!help", "help"),
         ("!help deploy", "help command=deploy"),
         ("!help !deploy", "help command=deploy"),
+        ("!can Berta deploy antisocial", "can app=antisocial command=deploy person=berta"),
+        ("!can berta !deploy antisocial staging", "can app=antisocial environment=staging command=deploy person=berta"),
     ] {
         assert_eq!(short(line), expected, "{line}");
     }
@@ -176,6 +183,9 @@ fn errors_are_one_line_with_what_the_nearest_name_and_the_usage() {
         ("!run antisocial --version", "no option `--version`; put `--` before a command that begins with dashes. Usage: `!run APP [--env ENVIRONMENT] [--read] COMMAND...`".to_owned()),
         ("!run antisocial --read=no date", "`--read` takes no value. Usage: `!run APP [--env ENVIRONMENT] [--read] COMMAND...`".to_owned()),
         ("!apps please", "nothing more is expected at `please`. Usage: `!apps`".to_owned()),
+        ("!can bert deploy blog", "no person `bert`; did you mean `berta`? Usage: `!can PERSON COMMAND APP [ENVIRONMENT]`".to_owned()),
+        ("!can zoe deploy blog", "no person `zoe`; there is `anna`, `berta`. Usage: `!can PERSON COMMAND APP [ENVIRONMENT]`".to_owned()),
+        ("!can anna deploy", "APP is missing. Usage: `!can PERSON COMMAND APP [ENVIRONMENT]`".to_owned()),
         ("!help dploy", "no command `dploy`; did you mean `deploy`? Usage: `!help [COMMAND]`".to_owned()),
     ] {
         assert_eq!(error(line), expected, "{line}");
@@ -308,7 +318,7 @@ fn lines() -> impl Strategy<Value = String> {
     ];
     let name = prop_oneof![
         proptest::sample::select(vec![
-            "deploy", "revert", "restart", "run", "plan", "logs", "history", "show", "status", "help", "cancel"
+            "deploy", "revert", "restart", "run", "plan", "logs", "history", "show", "status", "help", "cancel", "can"
         ])
         .prop_map(str::to_owned),
         any::<String>(),
@@ -339,6 +349,7 @@ proptest! {
                 if let Some(tag) = &given.tag {
                     prop_assert_eq!(tag.as_str().parse(), Ok(tag.clone()));
                 }
+                prop_assert!(given.person.as_ref().is_none_or(|person| Fleet.people().contains(person)));
                 prop_assert!(given.deployment.is_none_or(|deployment| deployment.0 > 0));
                 prop_assert!(given.count.is_none_or(|count| (1..=1000).contains(&count)));
                 let words = given.words.iter().chain(&given.text);

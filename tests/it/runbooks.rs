@@ -39,6 +39,7 @@ fn the_embedded_set_is_used_like_this() {
             "!run APP [--env ENVIRONMENT] [--read] COMMAND...",
             "!apps",
             "!builds APP",
+            "!can PERSON COMMAND APP [ENVIRONMENT]",
             "!cancel [DEPLOYMENT]",
             "!help [COMMAND]",
             "!history APP [N]",

@@ -2,6 +2,7 @@
 
 mod apps;
 mod builds;
+mod can;
 mod cancel;
 mod help;
 mod history;
@@ -13,7 +14,6 @@ mod status;
 use super::access::Authorized;
 use super::{Bot, Refusal};
 use crate::chat::Reply;
-use crate::domain::message::Message;
 use crate::domain::names::AppName;
 use crate::runbook::{Builtin, Invocation};
 
@@ -21,9 +21,9 @@ use crate::runbook::{Builtin, Invocation};
 ///
 /// # Errors
 /// With what the person should know.
-pub async fn answer(bot: &Bot, builtin: Builtin, asked: &Authorized<Invocation>, message: &Message) -> Result<Reply, Refusal> {
+pub async fn answer(bot: &Bot, builtin: Builtin, asked: &Authorized<Invocation>) -> Result<Reply, Refusal> {
     match builtin {
-        Builtin::Help => Ok(help::answer(bot, asked.what(), message)),
+        Builtin::Help => Ok(help::answer(bot, asked)),
         Builtin::Apps => apps::answer(bot),
         Builtin::Builds => builds::answer(bot, asked.what()),
         Builtin::Status => status::answer(bot, asked.what()).await,
@@ -32,6 +32,7 @@ pub async fn answer(bot: &Bot, builtin: Builtin, asked: &Authorized<Invocation>,
         Builtin::Plan => plan::answer(bot, asked.what()).await,
         Builtin::Logs => logs::answer(bot, asked.what()).await,
         Builtin::Cancel => cancel::answer(bot, asked).await,
+        Builtin::Can => can::answer(bot, asked.what()),
     }
 }
 

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{ago, between, code, headline, line, lines, span, table, text};
-use crate::bot::access::Denied;
 use crate::chat::{Block, Reply, Tone};
 use crate::domain::build::Build;
 use crate::domain::names::{AppName, DeploymentId, EnvironmentName, HostName, PersonName};
@@ -18,28 +17,6 @@ use crate::store::{PhaseName, Summary, TargetRecord};
 /// A command that could not be understood.
 pub fn usage(error: &UsageError) -> Reply {
     line(Tone::Warning, error.to_string())
-}
-
-/// A command that the person may not use.
-pub fn denied(denied: &Denied) -> Reply {
-    line(
-        Tone::Warning,
-        match denied {
-            Denied::Stranger { account } => {
-                format!(
-                    "I don't know {}; add the account to a person in the fleet file ([people.NAME] accounts = [...])",
-                    code(account)
-                )
-            }
-            Denied::NotInGroup { person, group, command } => {
-                format!(
-                    "{person} may not {}: it needs the group {} ([people.{person}] groups = [...] in the fleet file)",
-                    code(command),
-                    code(group)
-                )
-            }
-        },
-    )
 }
 
 /// The environment is locked by another deployment.

@@ -2,17 +2,20 @@
 //!
 //! Text that came from outside (commit messages, authors, output) goes through [`text`] or [`code`] first.
 
+mod access;
 mod answers;
 mod builds;
 mod deployment;
 mod plan;
 
+pub use access::*;
 pub use answers::*;
 pub use builds::*;
 pub use deployment::*;
 pub use plan::*;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use crate::chat::{Block, Reply, Tone};
 use crate::domain::names::printable;
@@ -57,6 +60,13 @@ pub fn ago(then: Timestamp, now: Timestamp) -> String {
         3600..=86_399 => format!("{} h ago", seconds / 3600),
         _ => format!("{} d ago", seconds / 86_400),
     }
+}
+
+/// A moment by the clock of a zone: `Mon 2026-11-30 08:00 Europe/Berlin`.
+pub fn clock(at: Timestamp, zone: &TimeZone) -> String {
+    let shown = at.to_zoned(zone.clone());
+    let offset = || shown.strftime("%:z").to_string();
+    format!("{} {}", shown.strftime("%a %F %R"), zone.iana_name().map_or_else(offset, str::to_owned))
 }
 
 /// The time between two instants; 0 when the clock went back.

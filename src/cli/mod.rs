@@ -1,12 +1,13 @@
-//! The command line: `shipmate` runs the bot, `check` looks at everything without touching it, `export` and `import` carry
-//! the history.
+//! The command line: `shipmate` runs the bot, `check` looks at everything without touching it, `policy test` holds the fleet file
+//! to expected answers, `export` and `import` carry the history.
 
 mod check;
 mod log;
+mod policy;
 mod run;
 mod wiring;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -38,6 +39,9 @@ enum Command {
     Run,
     /// Check settings, fleet, runbooks, then every host: SSH, Docker, disk, what runs. Exit status 1 if anything is wrong
     Check,
+    /// Say who may do what, offline
+    #[command(subcommand)]
+    Policy(Policy),
     /// Write all history as JSON lines
     Export {
         /// The file to write; standard output if none
@@ -50,21 +54,46 @@ enum Command {
     },
 }
 
+#[derive(Subcommand)]
+enum Policy {
+    /// Check a file of expected answers against the fleet file and the commands, for CI. Exit status 1 if one differs
+    ///
+    /// It needs no secrets and touches no host and no store. FILE is TOML, with an [[expect]] for each expected answer:
+    ///
+    ///     [[expect]]
+    ///     person = "berta"            # or an account, which may be nobody's: account = "discord:1"
+    ///                                 #   and roles of its chat: roles = ["discord:1234"]
+    ///     command = "deploy"
+    ///     app = "antisocial"          # left out: the command is about no app
+    ///     environment = "production"  # left out: the app's usual one
+    ///     at = "2026-12-24T10:00:00+01:00"    # left out: freezes don't count
+    ///     allowed = true
+    ///     approvals = 1               # left out: however many votes it takes
+    #[command(verbatim_doc_comment)]
+    Test {
+        /// The file of expected answers
+        file: PathBuf,
+    },
+}
+
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let settings = match Settings::load(arguments.env_file.as_deref()) {
-        Ok(settings) => settings,
-        Err(problems) => {
-            let more = wiring::more_problems(arguments.env_file.as_deref());
-            return failed(&format!("{problems}\n{more}"));
-        }
-    };
-    match arguments.command.unwrap_or(Command::Run) {
-        Command::Run => run::run(settings),
-        Command::Check => check::check(&settings),
-        Command::Export { file } => ended(store::export(&settings.store, file.as_deref())),
-        Command::Import { file } => ended(store::import(&settings.store, file.as_deref())),
+    let Arguments { env_file, command } = Arguments::parse();
+    let env_file = env_file.as_deref();
+    match command.unwrap_or(Command::Run) {
+        Command::Run => with_settings(env_file, run::run),
+        Command::Check => with_settings(env_file, |settings| check::check(&settings)),
+        // CI has none of the bot's settings, so what it runs doesn't ask for them.
+        Command::Policy(Policy::Test { file }) => policy::test(env_file, &file),
+        Command::Export { file } => with_settings(env_file, |settings| ended(store::export(&settings.store, file.as_deref()))),
+        Command::Import { file } => with_settings(env_file, |settings| ended(store::import(&settings.store, file.as_deref()))),
+    }
+}
+
+fn with_settings(env_file: Option<&Path>, work: impl FnOnce(Settings) -> ExitCode) -> ExitCode {
+    match Settings::load(env_file) {
+        Ok(settings) => work(settings),
+        Err(problems) => failed(&format!("{problems}\n{}", wiring::more_problems(env_file))),
     }
 }
 

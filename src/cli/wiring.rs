@@ -29,7 +29,7 @@ impl fmt::Display for Problems {
 }
 
 /// What can be read of the fleet file and of the runbooks, and everything that is wrong with them.
-fn files(fleet: &Path, commands: Option<&Path>) -> (Option<Fleet>, Option<Catalog>, Vec<String>) {
+pub(super) fn files(fleet: &Path, commands: Option<&Path>) -> (Option<Fleet>, Option<Catalog>, Vec<String>) {
     let mut problems = Vec::new();
     let fleet = Fleet::load(fleet).map_err(|problem| problems.push(problem.to_string())).ok();
     let catalog = commands.map_or_else(Catalog::builtin, Catalog::load);

@@ -92,7 +92,7 @@ fn people(value: Value<'_>) -> BTreeMap<PersonName, Person> {
     people
 }
 
-fn parse_account(text: &str) -> Result<Account, String> {
+pub(super) fn parse_account(text: &str) -> Result<Account, String> {
     let (platform, id) = text.split_once(':').unwrap_or((text, ""));
     if !PLATFORMS.contains(&platform) {
         let hint = did_you_mean(platform, PLATFORMS);

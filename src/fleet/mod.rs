@@ -4,12 +4,14 @@
 //! leaves is [`Fleet`], made of the domain's own types. A file with any mistake yields no fleet at all.
 //!
 //! `file` reads the file from the top; `app`, `role`, `container`, `health`, `builds` and `template` its parts, with
-//! `values` for the grammars in them; `cross` checks what only the whole shows; `reader` keeps the mistakes.
+//! `values` for the grammars in them; `cross` checks what only the whole shows; `reader` keeps the mistakes. `expect` reads the
+//! file of `shipmate policy test` in the same way.
 
 mod app;
 mod builds;
 mod container;
 mod cross;
+mod expect;
 mod file;
 mod health;
 mod reader;
@@ -32,6 +34,7 @@ use crate::nearest::{hint, listed};
 use crate::problem::{Problem, Problems};
 
 pub use builds::{BuildMatch, BuildRule};
+pub use expect::{Asker, Expectation, expectations};
 #[cfg(test)]
 mod tests;
 

@@ -14,6 +14,7 @@ mod http;
 mod notify;
 mod pipeline;
 mod planner;
+mod policy;
 mod random;
 mod rehearsal;
 mod rig;

@@ -1,8 +1,11 @@
 //! The domain: pure values and functions, no async, no clock, no IO. Time is an argument.
 
+pub mod action;
 pub mod build;
+pub mod changed;
 pub mod deployment;
 pub mod freeze;
+mod hashed;
 pub mod message;
 pub mod names;
 pub mod observed;

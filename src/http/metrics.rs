@@ -177,7 +177,7 @@ mod tests {
 
     use super::*;
     use crate::domain::deployment::Phase;
-    use crate::domain::plan::{Plan, Purpose, Release};
+    use crate::domain::plan::{Plan, Purpose, Release, Revisions};
 
     fn ended(phase: Phase, seconds: i64) -> DeploymentState {
         let digest = format!("sha256:{}", "0".repeat(64)).parse().unwrap();
@@ -192,6 +192,8 @@ mod tests {
             stages: vec![],
             roles: BTreeMap::new(),
             hosts: BTreeMap::new(),
+            nonce: String::new(),
+            revision: Revisions::default(),
         };
         DeploymentState {
             plan,

@@ -4,11 +4,13 @@
 
 mod answers;
 mod builds;
+mod changed;
 mod deployment;
 mod plan;
 
 pub use answers::*;
 pub use builds::*;
+pub use changed::*;
 pub use deployment::*;
 pub use plan::*;
 
@@ -20,6 +22,9 @@ use crate::domain::spec::Millis;
 
 /// The longest foreign text inside a sentence, in characters.
 const TEXT_LIMIT: usize = 200;
+
+/// How many of a list stand in a sentence.
+const LIST_LIMIT: usize = 10;
 
 /// A reply of one line.
 pub fn line(tone: Tone, title: impl Into<String>) -> Reply {
@@ -34,6 +39,20 @@ pub fn text(foreign: &str) -> String {
 /// A value that people may copy.
 pub fn code(value: impl std::fmt::Display) -> String {
     format!("`{}`", text(&value.to_string()))
+}
+
+/// A list inside a sentence: `anna, ben and 3 more`. The items are foreign text.
+fn listed<T: std::fmt::Display>(items: &[T]) -> String {
+    let shown: Vec<String> = items.iter().take(LIST_LIMIT).map(|item| text(&item.to_string())).collect();
+    match items.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+/// How many there are of something: `1 failure`, `2 failures`.
+fn counted(number: usize, one: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }
 
 /// A span of time as people say it: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 10 min`.
@@ -81,6 +100,12 @@ mod tests {
     fn spans_read_like_speech() {
         let said: Vec<String> = [0, 450, 12_300, 185_000, 7_800_000, 180_000_000].map(|millis| span(Millis(millis))).into();
         assert_eq!(said, ["0.0 s", "0.4 s", "12 s", "3 min 5 s", "2 h 10 min", "2 d 2 h"]);
+    }
+
+    #[test]
+    fn long_lists_are_cut() {
+        assert_eq!(listed(&["a", "b\n`c`"]), "a, b'c'");
+        assert_eq!(listed(&(1..=12).collect::<Vec<_>>()), "1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 2 more");
     }
 
     #[test]

@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use self::turn::Turn;
 use super::names::{HostName, RoleName};
 use super::observed::Observed;
-use super::plan::{Action, Before, Lane, Plan, Purpose, Release, Stage, Target, container_name};
+use super::plan::{Action, Before, Lane, Plan, Purpose, Release, Revisions, Stage, Target, container_name};
 use super::spec::EnvironmentSpec;
 use super::step::{Aim, Step};
 
@@ -52,7 +52,7 @@ pub struct Request<'a> {
     pub mends: bool,
     /// What people should know, from those who asked.
     pub warnings: Vec<String>,
-    /// Makes the names of new containers unique.
+    /// Makes the names of new containers unique. Planning the same request again takes the same one.
     pub nonce: &'a str,
 }
 
@@ -225,6 +225,8 @@ impl<'a> Planner<'a> {
             stages,
             roles: spec.roles.clone(),
             hosts: spec.hosts.clone(),
+            nonce: self.request.nonce.to_owned(),
+            revision: Revisions::of(spec, self.request.aim, self.request.steps),
         })
     }
 

@@ -9,6 +9,7 @@ mod actions;
 mod health;
 mod intake;
 mod listen;
+pub mod news;
 mod rooms;
 pub mod views;
 mod vocabulary;

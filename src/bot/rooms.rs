@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Bot, views};
+use super::{Bot, news, views};
 use crate::chat::{Chat, ChatError, Reply};
 use crate::domain::message::{MessageRef, RoomId};
 use crate::store::{LedgerError, Post, PostId};
@@ -194,18 +194,21 @@ impl Room {
     }
 
     fn render(&self, post: &Post) -> Result<Reply, LedgerError> {
+        let ledger = &self.bot.ledger;
         let gone = || views::line(crate::chat::Tone::Info, "this was lost from the store");
         Ok(match post {
-            Post::Build { seq } => {
-                self.bot.ledger.build_at(*seq)?.map_or_else(gone, |build| views::announcement(&build, &self.bot.prefix))
-            }
+            Post::Build { seq } => match ledger.build_at(*seq)? {
+                Some(build) => views::announcement(&build, &news::of_build(ledger, *seq, &build)?, &self.bot.prefix),
+                None => gone(),
+            },
             Post::Live { id } => {
                 let notes = self.bot.pipeline.outputs().notes().borrow().clone();
-                self.bot.ledger.state(*id)?.map_or_else(gone, |state| views::live(*id, &state, &notes, Timestamp::now()))
+                ledger.state(*id)?.map_or_else(gone, |state| views::live(*id, &state, &notes, Timestamp::now()))
             }
-            Post::Closing { id } => {
-                self.bot.ledger.state(*id)?.map_or_else(gone, |state| views::closing(*id, &state, &self.bot.prefix))
-            }
+            Post::Closing { id } => match ledger.state(*id)? {
+                Some(state) => views::closing(*id, &state, Some(&news::of_deployment(ledger, *id, &state)?), &self.bot.prefix),
+                None => gone(),
+            },
         })
     }
 }

@@ -8,6 +8,7 @@ pub mod freeze;
 mod hashed;
 pub mod message;
 pub mod names;
+pub mod news;
 pub mod observed;
 pub mod plan;
 pub mod planner;

@@ -163,6 +163,19 @@ impl Ledger {
         })
     }
 
+    /// An app's builds that were announced before the fact `seq`, the newest first, each as it was known then. The same whenever it
+    /// is asked.
+    ///
+    /// # Errors
+    /// When the ledger failed, or the store is damaged.
+    pub fn builds_before(&self, app: &AppName, seq: u64, limit: usize) -> Result<Vec<Build>, LedgerError> {
+        self.read(|rows| {
+            let range = rows::build(app, 0)..rows::build(app, seq);
+            let found = self.inner.store.scan(range, Direction::Backward, limit)?;
+            found.iter().map(|(key, _)| must(lookup::build_before(rows, app, rows::last_number(key)?, seq)?)).collect()
+        })
+    }
+
     /// The newest build of a tag.
     ///
     /// # Errors
@@ -185,13 +198,14 @@ impl Ledger {
         })
     }
 
-    /// The build that a fact announced.
+    /// The build that a fact announced, as it announced it: what was told of it later isn't in it. The same whenever it is asked.
     ///
     /// # Errors
     /// When the ledger failed, or the store is damaged.
     pub fn build_at(&self, seq: u64) -> Result<Option<Build>, LedgerError> {
         self.read(|rows| match facts::get(rows, seq)?.map(facts::StoredFact::open).transpose()? {
-            Some((_, Fact::Built { build: announced, .. })) => lookup::build(rows, &announced.app, seq),
+            Some((_, Fact::Built { build, completes: None, .. })) => Ok(Some(build)),
+            // One that completes another announced nothing.
             Some(_) | None => Ok(None),
         })
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::deployment::{Cause, DeploymentState, Phase};
 use crate::domain::names::{AppName, DeploymentId, EnvironmentName, PersonName, TaskName, printable};
+use crate::domain::news::{Bad, Verdict};
 use crate::domain::plan::{Action, Purpose, Release};
 
 /// The longest cause in a summary, in characters.
@@ -120,6 +121,20 @@ impl Summary {
             cause: state.phase.cause().map(|cause| why(state, cause)),
             irreversible: state.irreversible_tasks().filter_map(task).take(TASKS).collect(),
             mended_by: state.mended_by,
+        }
+    }
+}
+
+impl Summary {
+    /// What it says of the environment: a deploy or revert that ended well or didn't. What a person stopped says nothing.
+    pub fn verdict(&self) -> Verdict {
+        match (&self.purpose, self.phase) {
+            (Purpose::Restart | Purpose::Run { .. }, _) => Verdict::Neither,
+            (Purpose::Deploy | Purpose::Revert, phase) => match phase {
+                PhaseName::Succeeded => Verdict::Good,
+                PhaseName::Undone | PhaseName::Stuck => Verdict::Bad(Bad::Failed),
+                PhaseName::Running | PhaseName::Undoing | PhaseName::Cancelled => Verdict::Neither,
+            },
         }
     }
 }

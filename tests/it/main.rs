@@ -12,6 +12,7 @@ mod deployment;
 mod docs;
 mod engine;
 mod http;
+mod news;
 mod notify;
 mod pipeline;
 mod planner;

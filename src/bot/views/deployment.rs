@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{ago, between, code, headline, line, lines, span, table, text};
+use super::{ago, between, code, headline, line, lines, news, span, table, text};
 use crate::chat::{Block, Reply, Tone};
 use crate::domain::deployment::{Cause, DeploymentState, Event, Failure, FailureKind, Phase, Step};
 use crate::domain::names::DeploymentId;
+use crate::domain::news::News;
 use crate::domain::plan::{Action, ActionIndex, Plan, Purpose, Target};
 use crate::domain::spec::Millis;
 use crate::pipeline::Notes;
@@ -103,8 +104,15 @@ fn now_doing(
     }
 }
 
-/// The message that ends a deployment.
-pub fn closing(id: DeploymentId, state: &DeploymentState, prefix: &Prefix) -> Reply {
+/// The message that ends a deployment, with a line for what is new about how it ended.
+pub fn closing(id: DeploymentId, state: &DeploymentState, news: Option<&News<DeploymentId>>, prefix: &Prefix) -> Reply {
+    let mut reply = ending(id, state, prefix);
+    let news = news.and_then(|news| news::of_deployment(news, state.plan.from()));
+    reply.body.extend(lines(news));
+    reply
+}
+
+fn ending(id: DeploymentId, state: &DeploymentState, prefix: &Prefix) -> Reply {
     let plan = &state.plan;
     let took = span(state.elapsed(state.ended_at.unwrap_or(state.requested_at)));
     let place = format!("{} {}", plan.app, plan.environment);

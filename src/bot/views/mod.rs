@@ -6,6 +6,7 @@ mod answers;
 mod builds;
 mod changed;
 mod deployment;
+mod news;
 mod plan;
 
 pub use answers::*;

@@ -5,7 +5,7 @@ mod builds;
 mod contract;
 mod damage;
 mod deployments;
-mod fixture;
+pub mod fixture;
 mod kill;
 mod rooms;
 mod transfer;

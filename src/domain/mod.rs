@@ -4,6 +4,7 @@ pub mod action;
 pub mod build;
 pub mod changed;
 pub mod deployment;
+pub mod drift;
 pub mod freeze;
 mod hashed;
 pub mod message;

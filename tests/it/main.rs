@@ -10,6 +10,7 @@ mod commands;
 mod console;
 mod deployment;
 mod docs;
+mod drift;
 mod engine;
 mod http;
 mod news;

@@ -6,6 +6,7 @@ mod answers;
 mod builds;
 mod changed;
 mod deployment;
+mod drift;
 mod news;
 mod plan;
 
@@ -13,6 +14,7 @@ pub use answers::*;
 pub use builds::*;
 pub use changed::*;
 pub use deployment::*;
+pub use drift::*;
 pub use plan::*;
 
 use jiff::Timestamp;

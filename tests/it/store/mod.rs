@@ -6,6 +6,7 @@ mod contract;
 mod damage;
 mod deployments;
 mod fixture;
+mod kept;
 mod kill;
 mod rooms;
 mod transfer;

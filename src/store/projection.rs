@@ -210,7 +210,7 @@ fn ended(
     id: DeploymentId,
     state: &DeploymentState,
 ) -> Result<(), StoreError> {
-    let Plan { app, environment, purpose, release, .. } = &state.plan;
+    let purpose = &state.plan.purpose;
     rows.put_json(rows::summary(id), &Summary::of(id, state))?;
     // A stuck one goes on holding its lock; one that never had a lock leaves nothing to mend.
     if !(matches!(state.phase, Phase::Stuck(_)) && takes_lock(purpose)) {
@@ -219,7 +219,6 @@ fn ended(
         open.remove(&id);
     }
     if state.phase == Phase::Succeeded && lands(purpose) {
-        rows.put(rows::history(app, environment, id), release.digest.as_str().as_bytes().to_vec())?;
         record_targets(rows, at, id, &state.plan)?;
     }
     post(rows, &Post::Closing { id })

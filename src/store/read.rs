@@ -16,11 +16,8 @@ use super::{Direction, Fact, LedgerError, Post, PostId, StoreError, Summary, Tar
 use crate::domain::build::Build;
 use crate::domain::deployment::{DeploymentState, Event, Phase};
 use crate::domain::message::{Message, MessageRef, RoomId};
-use crate::domain::names::{AppName, DeploymentId, Digest, EnvironmentName, Tag};
+use crate::domain::names::{AppName, DeploymentId, EnvironmentName, Tag};
 use crate::domain::plan::Target;
-
-/// How many deployments are looked at together for the last good one; most often it is among the first.
-const PAGE: usize = 16;
 
 impl Ledger {
     /// The newest durable fact.
@@ -112,32 +109,6 @@ impl Ledger {
         self.read(|rows| {
             let lock: Option<Lock> = rows.get_json(&rows::lock(app, environment))?;
             lock.map_or(Ok(None), |lock| self.summarise(rows, lock.id))
-        })
-    }
-
-    /// The newest deployment that ended well and brought another image than `other_than`.
-    ///
-    /// # Errors
-    /// When the ledger failed, or the store is damaged.
-    pub fn last_good(
-        &self,
-        app: &AppName,
-        environment: &EnvironmentName,
-        other_than: &Digest,
-    ) -> Result<Option<Summary>, LedgerError> {
-        let landed_other = |digest: &[u8]| !digest.is_empty() && digest != other_than.as_str().as_bytes();
-        self.read(|rows| {
-            let mut range = rows::histories(app, environment);
-            loop {
-                let page = self.inner.store.scan(range.clone(), Direction::Backward, PAGE)?;
-                if let Some((key, _)) = page.iter().find(|(_, digest)| landed_other(digest)) {
-                    return self.summarise(rows, DeploymentId(rows::last_number(key)?));
-                }
-                match page.into_iter().nth(PAGE - 1) {
-                    Some((key, _)) => range.end = key,
-                    None => return Ok(None),
-                }
-            }
         })
     }
 

@@ -10,7 +10,7 @@
 //! | `d` id | a deployment's summary |
 //! | `e` id page | seq of each of its events, [`EVENTS_A_PAGE`] on a page |
 //! | `o` id | how many events an open deployment has; stuck ones are open |
-//! | `h` app environment id | history; for one that ended well and changed what runs: its release's digest |
+//! | `h` app environment id | history |
 //! | `l` app environment | who holds the lock, and which stuck ones it took it over from |
 //! | `r` app environment role host | what a target runs and goes back to |
 //! | `i` seq | a message that waits for an answer |

@@ -195,23 +195,6 @@ async fn history_is_by_environment_or_of_the_whole_app_the_newest_first() {
 }
 
 #[tokio::test]
-async fn the_last_good_one_is_the_newest_with_another_image() {
-    let ledger = Ledger::in_memory();
-    let good = |other: u64| {
-        let found = ledger.last_good(&app(), &production(), &release(other).digest).unwrap();
-        found.map(|summary| summary.release)
-    };
-    assert_eq!(good(1), None);
-    for number in [1, 2].into_iter().chain([3; 40]) {
-        let id = request(&ledger, deploy(number, None)).await;
-        succeed(&ledger, id).await;
-    }
-    let id = request(&ledger, deploy(4, None)).await;
-    undo(&ledger, id).await;
-    assert_eq!((good(3), good(4), good(2)), (Some(release(2)), Some(release(3)), Some(release(3))));
-}
-
-#[tokio::test]
 async fn a_plan_of_any_size_is_kept_whole() {
     let ledger = Ledger::in_memory();
     let mut plan = deploy(1, None);

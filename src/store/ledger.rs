@@ -51,8 +51,11 @@ struct Start {
 
 impl Start {
     fn of(store: &dyn Store) -> Result<Start, StoreError> {
-        let (_, tip) = Tip::load(store)?;
-        Ok(Start { tip, counts: projection::counts(&Overlay::new(store))?, open: lookup::open_deployments(store)? })
+        Ok(Start {
+            tip: Tip::load(store)?,
+            counts: projection::counts(&Overlay::new(store))?,
+            open: lookup::open_deployments(store)?,
+        })
     }
 }
 

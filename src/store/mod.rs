@@ -54,7 +54,11 @@ pub use self::sled::SledStore;
 pub use self::summary::{Counts, PhaseName, Summary, TargetRecord};
 
 /// The version of the journal's lines and of the rows. A store of a newer one is refused; the rows of an older one are made
-/// again from the journal. A new kind of fact or event needs a new one, so that an older shipmate doesn't take it for damage.
+/// again from the journal, whose first line then says the new one. A new kind of fact or event needs a new one, so that an older
+/// shipmate doesn't take it for damage.
+///
+/// Some things keep their form in every schema, since an upgrade reads them: each fact that was ever written, the journal's
+/// lines, and of the rows the head and the facts. `tests/data/stores` has a store of each schema to hold this.
 pub const SCHEMA: u32 = 1;
 
 /// The longest value of a row, in bytes. sled puts 16 rows on a page, and a page above 128 KiB into a file of its own that it

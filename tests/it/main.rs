@@ -8,6 +8,7 @@ mod chat_contract;
 mod commands;
 mod console;
 mod deployment;
+mod disk;
 mod docs;
 mod engine;
 mod http;

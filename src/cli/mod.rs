@@ -1,6 +1,7 @@
 //! The command line: `shipmate` runs the bot, `check` looks at everything without touching it, `export` and `import` carry
-//! the history.
+//! the history, `audit` proves it.
 
+mod audit;
 mod check;
 mod log;
 mod run;
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::settings::Settings;
-use crate::store;
+use crate::store::{self, Head};
 
 /// Exit status of a bot whose ledger can't be written any more (`EX_SOFTWARE` of sysexits.h): a supervisor should start it again.
 const BROKEN: u8 = 70;
@@ -48,11 +49,32 @@ enum Command {
         /// The file to read; standard input if none
         file: Option<PathBuf>,
     },
+    /// Prove the history
+    #[command(subcommand)]
+    Audit(Audit),
+}
+
+#[derive(Subcommand)]
+enum Audit {
+    /// Check that every record is what it was and follows the one before it, and name the first that isn't. Exit status 1 if
+    /// anything is wrong. It only reads, also while the bot runs
+    Verify {
+        /// An export, or a copy of a journal; the journal of SHIPMATE_STORE if none
+        file: Option<PathBuf>,
+        /// A head that a room was told: it must be in this history. Can be given more than once
+        #[arg(long, value_name = "SEQ:HASH")]
+        expect: Vec<Head>,
+    },
 }
 
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let command = arguments.command.unwrap_or(Command::Run);
+    // A file can be checked anywhere, so no settings are asked for.
+    if let Command::Audit(Audit::Verify { file: Some(file), expect }) = &command {
+        return audit::verify(file, expect);
+    }
     let settings = match Settings::load(arguments.env_file.as_deref()) {
         Ok(settings) => settings,
         Err(problems) => {
@@ -60,11 +82,12 @@ pub fn main() -> ExitCode {
             return failed(&format!("{problems}\n{more}"));
         }
     };
-    match arguments.command.unwrap_or(Command::Run) {
+    match command {
         Command::Run => run::run(settings),
         Command::Check => check::check(&settings),
         Command::Export { file } => ended(store::export(&settings.store, file.as_deref())),
         Command::Import { file } => ended(store::import(&settings.store, file.as_deref())),
+        Command::Audit(Audit::Verify { file: _, expect }) => audit::verify(&settings.store, &expect),
     }
 }
 

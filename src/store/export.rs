@@ -85,6 +85,11 @@ pub enum TransferError {
     },
 }
 
+/// What the last line of an export says, if this is one.
+pub(super) fn end(line: &[u8]) -> Option<Exported> {
+    serde_json::from_slice(line).ok().map(|End { end }| end)
+}
+
 impl Exported {
     fn none() -> Exported {
         Exported { facts: 0, builds: 0, deployments: 0, messages: 0, head: Head::GENESIS.hash }
@@ -216,6 +221,7 @@ pub fn import_from(folder: &Path, from: impl BufRead) -> Result<Exported, Transf
 
 fn import_into(staging: &Path, from: impl BufRead) -> Result<Exported, TransferError> {
     let mut lines = Lines::read(Path::new("the import"), from)?;
+    let kind = lines.header.shipmate;
     let mut imported = Exported::none();
     let mut end = None;
     let mut failure = None;
@@ -230,7 +236,8 @@ fn import_into(staging: &Path, from: impl BufRead) -> Result<Exported, TransferE
             }
         },
         Ok(Some(Err(broken))) => {
-            end = serde_json::from_slice(lines.line()).ok().map(|End { end }| end);
+            // In a journal nothing but records may stand: what follows would be left out.
+            end = self::end(lines.line()).filter(|_| kind == Kind::Export);
             failure = end.is_none().then_some(broken);
             None
         }
@@ -239,7 +246,10 @@ fn import_into(staging: &Path, from: impl BufRead) -> Result<Exported, TransferE
     if let Some(broken) = failure {
         return Err(broken.into());
     }
-    match (lines.header.shipmate, end) {
+    if end.is_some() && !lines.is_at_end()? {
+        return Err(lines.stray().into());
+    }
+    match (kind, end) {
         (Kind::Export, None) => return Err(TransferError::Cut(imported.facts)),
         (_, Some(end)) if end != imported => return Err(TransferError::Differs { said: end.facts, found: imported.facts }),
         (Kind::Export | Kind::Journal, _) => {}

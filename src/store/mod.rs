@@ -13,7 +13,9 @@
 //! | `sled`, `memory` | the two stores |
 //! | `recovery`, `healed` | a start: store and journal are brought to the same fact, a damaged store is made again |
 //! | `export` | all history out, and in again |
+//! | `audit` | a history is proven to be unbroken |
 
+mod audit;
 mod chain;
 mod committer;
 mod error;
@@ -43,7 +45,8 @@ use crate::domain::deployment::Event;
 use crate::domain::message::{Message, MessageRef, RoomId};
 use crate::domain::names::DeploymentId;
 
-pub use self::chain::{BrokenChain, Entry, Hash, Head};
+pub use self::audit::{AuditError, Audited, audit};
+pub use self::chain::{BrokenChain, Entry, Hash, Head, InvalidHead};
 pub use self::error::{LedgerError, RequestError, StoreError};
 pub use self::export::{Exported, TransferError, export, export_to, import, import_from};
 pub use self::healed::{Healed, Recovery};

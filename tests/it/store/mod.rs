@@ -1,6 +1,7 @@
 //! The store through its front door: what is recorded stays, whatever happens to the process or to the files.
 
 mod agree;
+mod audit;
 mod builds;
 mod contract;
 mod damage;

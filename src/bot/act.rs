@@ -95,6 +95,9 @@ pub async fn plan(bot: &Bot, asked: &Invocation, runbook: &Runbook) -> Result<Pl
 /// # Errors
 /// With what the person should know; then nothing was touched.
 pub async fn act(bot: &Bot, asked: &Authorized<Invocation>, cause: MessageRef) -> Result<DeploymentId, Refusal> {
+    if let Some(why) = bot.ledger.refuses_actions() {
+        return Err(Refusal::told(why));
+    }
     let withdrawn = Withdrawal::new(bot);
     let planned = plan(bot, asked.what(), &asked.what().runbook).await;
     let plan = planned?;

@@ -1,9 +1,14 @@
 //! The way forward: stage after stage, the lanes of a stage side by side, each action journalled before and after.
 //!
+//! While the disk of the journal is nearly full no action begins; it goes on by itself once there is space again.
+//!
 //! Whether the deployment still goes forward is the journal's to say: an action that may not begin any more, since another lane
 //! failed or a person cancelled, is refused there. The token only wakes up what is waiting.
 
+use std::time::Duration;
+
 use futures_util::stream::{StreamExt, iter};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{Pipeline, Steering};
@@ -51,6 +56,9 @@ pub(super) async fn run(
     Ok(())
 }
 
+/// How often the disk is looked at while it has too little space.
+const LOOK_FOR_SPACE_EVERY: Duration = Duration::from_secs(10);
+
 enum LaneEnd {
     /// Each of its actions was done.
     Done,
@@ -72,8 +80,13 @@ async fn run_lane(
         match before.steps.get(&index) {
             Some(Step::Done { .. } | Step::Failed { .. }) => continue,
             // A dead run began it and nobody knows how far it came: the same action again makes it so.
-            Some(Step::Started { .. }) => {}
+            Some(Step::Started { .. }) => {
+                if let Space::Lacking = wait_for_space(pipeline, id, action, halt, steering).await {
+                    return Ok(LaneEnd::Paused);
+                }
+            }
             Some(Step::Undoing { .. } | Step::Undone { .. } | Step::UndoFailed { .. }) | None => {
+                wait_for_space(pipeline, id, action, halt, steering).await;
                 if steering.pause.is_cancelled() {
                     return Ok(LaneEnd::Paused);
                 }
@@ -89,6 +102,40 @@ async fn run_lane(
         }
     }
     Ok(LaneEnd::Done)
+}
+
+/// How a wait for space ended.
+enum Space {
+    /// There is enough, or the deployment is stopped, and then it isn't asked for any more: putting back needs little.
+    Enough,
+    /// The bot stops and there still isn't.
+    Lacking,
+}
+
+/// Waits while there is too little space to write down what comes of an action.
+async fn wait_for_space(
+    pipeline: &Pipeline,
+    id: DeploymentId,
+    action: &Action,
+    halt: &CancellationToken,
+    steering: &Steering,
+) -> Space {
+    let mut waited = false;
+    while let Some(why) = pipeline.ledger.refuses_actions() {
+        if !waited {
+            tracing::warn!(deployment = id.0, next = %action, why, "waiting for space on the disk");
+            waited = true;
+        }
+        tokio::select! {
+            () = sleep(LOOK_FOR_SPACE_EVERY) => {}
+            () = halt.cancelled() => return Space::Enough,
+            () = steering.pause.cancelled() => return Space::Lacking,
+        }
+    }
+    if waited {
+        tracing::info!(deployment = id.0, next = %action, "there is space again; going on");
+    }
+    Space::Enough
 }
 
 /// Applies one action whose start is journalled, and journals how it ended. Whether the lane goes on.

@@ -1,8 +1,9 @@
 //! All history out as lines, and in again.
 //!
 //! An export is the journal's lines between a first line that says what it is and a last one that says how much there must be, so
-//! that a cut file is noticed. While a bot runs, the store is locked; then the journal is read, which is as complete. A copy of a
-//! journal can be imported too: a backup made with `cp` is as good.
+//! that a cut file is noticed. While a bot runs, the store is locked; then the journal is read, which is as complete. So it is when
+//! the store can't be written: on a full or read-only disk, or by a user who may only read. A copy of a journal can be imported
+//! too: a backup made with `cp` is as good.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -150,7 +151,8 @@ pub fn export_to(folder: &Path, to: impl Write) -> Result<Exported, TransferErro
             let rows = Overlay::new(&store);
             write_lines(facts::entries(&rows, Head::GENESIS, last).map(|entry| Ok(entry?)), to)
         }
-        Err(StoreError::Locked(_)) => {
+        // It can't be opened, but read: the way out from a disk that is full or dying.
+        Err(StoreError::Locked(_) | StoreError::ReadOnly(_) | StoreError::Full(_) | StoreError::Denied(_)) => {
             let mut lines = Lines::open(&folder.join(journal::FILE))?;
             let entries = std::iter::from_fn(move || match lines.next() {
                 Ok(entry) => entry.map(|entry| Ok(entry?)),

@@ -24,6 +24,10 @@ use super::{LedgerError, MemoryStore, Store, StoreError, lookup};
 /// How many callers may wait for the committer before further ones wait for a place.
 const QUEUE: usize = 1024;
 
+/// The free space, in MiB, below which no action starts. A deployment writes a few MiB; the rest is for what can't be held back:
+/// sled, which writes whole segments and snapshots, builds and messages that come in, and whoever else is on the disk.
+const MIN_FREE_MIB: u64 = 200;
+
 /// How the ledger is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
@@ -150,6 +154,20 @@ impl Ledger {
     pub fn free_mib(&self) -> Option<u64> {
         let space = rustix::fs::statvfs(self.inner.folder.as_ref()?).ok()?;
         Some((space.f_bavail.saturating_mul(space.f_frsize)) >> 20)
+    }
+
+    /// Why no action may start at the moment, if so: the disk is nearly full. What is under way goes on, and may be put back.
+    ///
+    /// A write that fails ends the bot, in the middle of whatever it does. So it stops to begin things while there is still space
+    /// to write down how everything that it began has ended.
+    pub fn refuses_actions(&self) -> Option<String> {
+        let (folder, free) = (self.inner.folder.as_ref()?, self.free_mib()?);
+        (free < MIN_FREE_MIB).then(|| {
+            format!(
+                "only {free} MiB are free on the disk of {}, so no action starts: free some space, {MIN_FREE_MIB} MiB are needed",
+                folder.display()
+            )
+        })
     }
 
     /// Has the committer's thread run `decide`, and waits until what it appended is durable.

@@ -6,6 +6,7 @@ mod crashing;
 mod durable;
 mod failing;
 mod losing;
+mod space;
 mod steering;
 
 use std::sync::Arc;

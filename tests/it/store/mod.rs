@@ -6,6 +6,7 @@ mod builds;
 mod contract;
 mod damage;
 mod deployments;
+mod disks;
 mod fixture;
 mod kept;
 mod kill;

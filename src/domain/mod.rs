@@ -1,6 +1,7 @@
 //! The domain: pure values and functions, no async, no clock, no IO. Time is an argument.
 
 pub mod build;
+pub mod daily;
 pub mod deployment;
 pub mod freeze;
 pub mod message;

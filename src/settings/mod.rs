@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::domain::daily::Daily;
 use crate::problem::{Problem, Problems};
 use crate::secret::Secret;
 
@@ -52,6 +53,8 @@ pub struct Settings {
     pub prefix: String,
     /// How long output is kept.
     pub output_keep: Duration,
+    /// When the rooms are told the journal's head; `None` = never.
+    pub post_head: Option<Daily>,
     /// How log lines look.
     pub log_format: LogFormat,
     /// What is logged: a filter that `EnvFilter` has accepted.

@@ -24,6 +24,7 @@ fn without_any_setting_the_defaults_count() {
     assert!(settings.webhook_secrets.is_empty());
     assert_eq!((settings.chat, settings.terminal_user.as_str(), settings.prefix.as_str()), (ChatKind::Terminal, "anna", "!"));
     assert_eq!(settings.output_keep, Duration::from_secs(90 * 24 * 3600));
+    assert_eq!(settings.post_head, None);
     assert_eq!((settings.log_format, settings.log_filter.as_str()), (LogFormat::Text, "info"));
 }
 
@@ -65,6 +66,24 @@ fn each_mistake_says_how_it_is_mended() {
     assert_eq!(
         Settings::read([]).unwrap_err().to_string(),
         "SHIPMATE_TERMINAL_USER: USER doesn't say who you are: set this to your name"
+    );
+}
+
+#[test]
+fn the_head_is_posted_at_a_time_of_a_zone_or_never() {
+    let post_head = |text: &str| read(&[("SHIPMATE_POST_HEAD", text)]).unwrap().post_head;
+    let daily = |at: &str, zone: &str| Some(Daily { at: at.parse().unwrap(), zone: jiff::tz::TimeZone::get(zone).unwrap() });
+    assert_eq!(post_head("never"), None);
+    assert_eq!(post_head("daily"), daily("00:00", "UTC"));
+    assert_eq!(post_head("daily 09:30"), daily("09:30", "UTC"));
+    assert_eq!(post_head(" daily  9:30 Europe/Berlin "), daily("09:30", "Europe/Berlin"));
+    for text in ["weekly", "09:00", "daily 9", "daily 25:00", "daily 09:00:00", "daily 09:00 UTC now", "never ever"] {
+        let said = complaint("SHIPMATE_POST_HEAD", text);
+        assert!(said.ends_with("such as `daily 09:00 Europe/Berlin`"), "{said}");
+    }
+    assert_eq!(
+        complaint("SHIPMATE_POST_HEAD", "daily 09:00 Mars/Olympus"),
+        "it can't be \"daily 09:00 Mars/Olympus\": there is no such time zone; use a name such as `Europe/Berlin` or `UTC`"
     );
 }
 

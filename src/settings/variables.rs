@@ -73,6 +73,12 @@ pub const VARIABLES: &[Variable] = &[
         doc: "How long the output of a deployment's tasks is kept. The journal is kept for ever.",
     },
     Variable {
+        name: "SHIPMATE_POST_HEAD",
+        fallback: Default("never"),
+        example: "'daily 09:00 Europe/Berlin'",
+        doc: "When rooms are told the journal's head, for `shipmate audit verify --expect`: daily, daily HH:MM, daily HH:MM ZONE, or never.",
+    },
+    Variable {
         name: "SHIPMATE_LOG_FORMAT",
         fallback: Default("text"),
         example: "json",

@@ -16,10 +16,13 @@ test: cargo ## all tests, those with real SSH and Docker too (needs root or sudo
 	tests/rig/install
 	cargo test --locked; rc=$$?; tests/rig/rig down; exit $$rc
 
-bench: cargo ## time a deploy beside the script that Shipmate replaces, and beside the floor
+bench: cargo ## all figures of the README but the store's: about 12 minutes once it is built
 	tests/rig/install
+	cargo bench --locked --no-run --bench webhooks
 	cargo build --locked --release
-	bench/run
+	bench/run 3
+	WEB="1 2 3 4 5 6 7 8" WRK=9 BEAT=10 TOOLS="floor serial,shipmate serial,floor bluegreen,shipmate bluegreen" bench/run 3
+	cargo bench --locked --bench webhooks
 
 check: cargo ## format and lints
 	cargo fmt --check

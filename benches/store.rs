@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use shipmate::domain::build::{Build, BuildOutcome};
 use shipmate::domain::deployment::{Event, Outcome};
 use shipmate::domain::names::DeploymentId;
-use shipmate::domain::plan::{Action, ActionIndex, Before, Origin, Plan, Purpose, Release, Stage, Target};
+use shipmate::domain::plan::{Action, ActionIndex, Before, Origin, Plan, Purpose, Release, Revisions, Stage, Target};
 use shipmate::domain::spec::{
     Batch, ContainerOptions, ContainerSpec, EnvValue, HealthCheck, HostPort, HostSpec, Millis, Order, Publish, RoleSpec, Service,
 };
@@ -234,5 +234,10 @@ fn plan(app: u64, number: u64) -> Plan {
         stages: vec![Stage { name: "web 1/1".into(), lanes: vec![actions], at_once: 1 }],
         roles: BTreeMap::from([(target.role.clone(), role)]),
         hosts: BTreeMap::from([(target.host, host)]),
+        on_failure: Default::default(),
+        bake: Default::default(),
+        lock_after: Default::default(),
+        nonce: String::new(),
+        revision: Revisions::default(),
     }
 }

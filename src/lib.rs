@@ -15,15 +15,16 @@
 //! | [`engine`] | the seam to the hosts; `ssh` for real ones, `rehearsal` in memory |
 //! | [`pipeline`] | carries a deployment from where its journal says it is to its end |
 //! | [`builds`], [`http`] | what CI announces, and the listener for it |
-//! | [`chat`] | the seam to the chats; the terminal |
+//! | [`chat`] | the seam to the chats; the terminal; the socket for people on the same machine |
 //! | [`bot`] | from what people say to what is done, and every sentence that the bot says |
 //! | [`cli`] | the command line |
-//! | [`secret`], [`problem`], [`nearest`] | secrets and their redaction; mistakes in files; "did you mean" |
+//! | [`secret`], [`problem`], [`nearest`], [`clock`] | secrets and their redaction; mistakes in files; "did you mean"; the time |
 
 pub mod bot;
 pub mod builds;
 pub mod chat;
 pub mod cli;
+pub mod clock;
 pub mod domain;
 pub mod engine;
 pub mod fleet;

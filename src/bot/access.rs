@@ -1,17 +1,29 @@
-//! Who may do what: from an account to a person, from a person's groups to a command.
+//! Who may do what: from an account to a standing, and from a standing and a command to a decision.
 //!
 //! [`Authorized`] is made here and nowhere else, and everything that acts demands one, so a forgotten check doesn't compile.
+//! What decides is `domain::permission`; here it only gets its question.
 
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use crate::domain::freeze::{Freeze, in_force};
 use crate::domain::message::Account;
-use crate::domain::names::PersonName;
-use crate::fleet::Fleet;
-use crate::runbook::{Invocation, Runbook};
+use crate::domain::names::{AppName, CommandName, EnvironmentName, GroupName, PersonName};
+use crate::domain::permission::{Decision, Question, decide};
+use crate::domain::policy::{ApprovalPolicy, Policy, Standing};
+use crate::fleet::{Fleet, Person};
+use crate::runbook::{Argument, Invocation, Kind, Runbook, Work};
+
+/// Who asks for what the policy does by itself.
+const BOT: &str = "shipmate";
 
 /// Something that a person may do, with who asked for it.
 #[derive(Debug, Clone)]
 pub struct Authorized<T> {
     what: T,
     by: PersonName,
+    standing: Standing,
 }
 
 impl<T> Authorized<T> {
@@ -24,65 +36,316 @@ impl<T> Authorized<T> {
     pub fn by(&self) -> &PersonName {
         &self.by
     }
+
+    /// Who asked, as the rules saw them when they asked.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
 }
 
-/// Why a person may not.
+/// A command with what it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// The command.
+    pub command: CommandName,
+    /// The app; `None` = about none.
+    pub app: Option<AppName>,
+    /// The environment; `None` = about none, or the app runs in several and none of them is the usual one.
+    pub environment: Option<EnvironmentName>,
+}
+
+impl Subject {
+    /// What a command is about: the app's usual environment if none was named, and nothing if the command is about no app.
+    pub fn of(fleet: &Fleet, runbook: &Runbook, app: Option<&AppName>, environment: Option<&EnvironmentName>) -> Subject {
+        let app = app.filter(|_| place(runbook).is_some());
+        let environment = environment.filter(|_| app.is_some());
+        let usual = || Some(fleet.environment(app?, None).ok()?.environment.clone());
+        Subject { command: runbook.name.clone(), app: app.cloned(), environment: environment.cloned().or_else(usual) }
+    }
+}
+
+/// Why somebody may not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Denied {
-    /// Nobody in the fleet file has this account.
+    /// The account is nobody's.
     Stranger {
         /// The account.
         account: Account,
+        /// What they wanted.
+        subject: Subject,
+        /// Why that takes a person.
+        decision: Box<Decision>,
     },
-    /// The person isn't in the group that the command needs.
-    NotInGroup {
+    /// The person is none of those who may.
+    Person {
         /// The person.
         person: PersonName,
-        /// The group.
-        group: String,
-        /// The command.
-        command: String,
+        /// What they wanted.
+        subject: Subject,
+        /// Which rule or group is against it.
+        decision: Box<Decision>,
     },
 }
 
-/// Checks one command of one account.
+/// An account as the rules see it: whose it is, and the groups of that person. `platform_roles` are the roles that the chat says
+/// the account has; they give groups to people only, never to an account that is nobody's.
+pub fn standing_of(fleet: &Fleet, account: &Account, platform_roles: &BTreeSet<String>) -> Standing {
+    let Some(person) = fleet.person(account) else {
+        return Standing { account: account.clone(), person: None, groups: BTreeSet::new() };
+    };
+    let from_roles = platform_roles.iter().filter_map(|role| fleet.access.platform_roles.get(role));
+    let groups = person.groups.iter().chain(from_roles).cloned().collect();
+    Standing { account: account.clone(), person: Some(person.name.clone()), groups }
+}
+
+/// A person as the rules see them wherever they speak: without the roles that a chat would add.
+pub fn standing_of_person(person: &Person) -> Standing {
+    let account = person.accounts.first().cloned().unwrap_or_else(|| Account(person.name.to_string()));
+    Standing { account, person: Some(person.name.clone()), groups: person.groups.clone() }
+}
+
+/// Checks one command of somebody.
 ///
 /// # Errors
-/// When the account is nobody's, or the person isn't in the command's group.
-pub fn authorize(fleet: &Fleet, author: &Account, invocation: Invocation) -> Result<Authorized<Invocation>, Denied> {
-    let by = match fleet.person(author) {
-        Some(person) => person.name.clone(),
-        None => guest(fleet, author, &invocation.runbook)?,
+/// With the decision that is against it.
+pub fn authorize(fleet: &Fleet, standing: &Standing, invocation: Invocation) -> Result<Authorized<Invocation>, Denied> {
+    let subject = Subject::of(fleet, &invocation.runbook, invocation.app.as_ref(), invocation.environment.as_ref());
+    let decision = Box::new(decision(fleet, standing, &invocation.runbook, &subject));
+    match (decision.allowed, &standing.person) {
+        (true, Some(person)) => Ok(Authorized { what: invocation, by: person.clone(), standing: standing.clone() }),
+        (false, Some(person)) => Err(Denied::Person { person: person.clone(), subject, decision }),
+        (true, None) => match guest(fleet, &standing.account) {
+            Some(by) => Ok(Authorized { what: invocation, by, standing: standing.clone() }),
+            None => Err(Denied::Stranger { account: standing.account.clone(), subject, decision }),
+        },
+        (false, None) => Err(Denied::Stranger { account: standing.account.clone(), subject, decision }),
+    }
+}
+
+/// Something that the policy itself asks for: no person's right is needed for it.
+pub fn by_policy(invocation: Invocation) -> Authorized<Invocation> {
+    let standing = Standing { account: Account(BOT.to_owned()), person: None, groups: BTreeSet::new() };
+    Authorized { what: invocation, by: bot(), standing }
+}
+
+/// The name under which the bot itself acts. No person may have it.
+pub fn bot() -> PersonName {
+    // The name is within the grammar; a test holds it to that.
+    BOT.parse().unwrap_or_else(|_| unreachable!("`{BOT}` is a name"))
+}
+
+/// Whether a person who asked for something may still have it, by the groups that they are in now.
+///
+/// # Errors
+/// With the decision that is against it.
+pub fn still_may(
+    fleet: &Fleet,
+    person: &PersonName,
+    groups: BTreeSet<GroupName>,
+    invocation: &Invocation,
+) -> Result<Decision, Denied> {
+    let account = fleet.people.get(person).and_then(|person| person.accounts.first().cloned());
+    // While nobody has an entry, whoever is at the terminal owns the bot.
+    let account = account.unwrap_or_else(|| Account(format!("terminal:{person}")));
+    let known = fleet.people.contains_key(person);
+    let standing = Standing { account: account.clone(), person: known.then(|| person.clone()), groups };
+    let subject = Subject::of(fleet, &invocation.runbook, invocation.app.as_ref(), invocation.environment.as_ref());
+    let decision = decision(fleet, &standing, &invocation.runbook, &subject);
+    match (decision.allowed, known) {
+        (true, _) => Ok(decision),
+        (false, true) => Err(Denied::Person { person: person.clone(), subject, decision: Box::new(decision) }),
+        (false, false) => Err(Denied::Stranger { account, subject, decision: Box::new(decision) }),
+    }
+}
+
+/// Whether somebody may use a command, and why.
+pub fn decision(fleet: &Fleet, standing: &Standing, runbook: &Runbook, subject: &Subject) -> Decision {
+    let question = Question {
+        command: &runbook.name,
+        acts: runbook.work.acts(),
+        group: runbook.group.as_ref(),
+        app: subject.app.as_ref(),
+        environment: subject.environment.as_ref(),
     };
-    if may(fleet, author, &invocation.runbook) {
-        return Ok(Authorized { what: invocation, by });
-    }
-    let group = invocation.runbook.group.as_ref().map(ToString::to_string).unwrap_or_default();
-    Err(Denied::NotInGroup { person: by, group, command: invocation.runbook.name.to_string() })
+    decide(&fleet.access, standing, &question, owns_the_terminal(fleet, &standing.account))
 }
 
-/// Whether an account may use a runbook; what `!help` lists.
-pub fn may(fleet: &Fleet, author: &Account, runbook: &Runbook) -> bool {
-    match (&runbook.group, fleet.person(author)) {
-        (None, _) => true,
-        (Some(group), Some(person)) => person.groups.contains(group),
-        (Some(_), None) => owns_the_terminal(fleet, author),
-    }
+/// Whether somebody may use a command at all, be it in one environment of one app; what `!help` lists.
+pub fn may(fleet: &Fleet, standing: &Standing, runbook: &Runbook) -> bool {
+    let place = place(runbook);
+    let nowhere = Subject { command: runbook.name.clone(), app: None, environment: None };
+    let everywhere = fleet.environments().filter(|_| place.is_some()).map(|spec| Subject {
+        app: Some(spec.app.clone()),
+        environment: Some(spec.environment.clone()),
+        ..nowhere.clone()
+    });
+    let without = place.is_none_or(|argument| argument.optional).then(|| nowhere.clone());
+    everywhere.chain(without).any(|subject| decision(fleet, standing, runbook, &subject).allowed)
 }
 
-/// A person without an entry in the fleet file: at the terminal, while nobody has one, they own the bot anyway; elsewhere
-/// they may use what needs no group.
-fn guest(fleet: &Fleet, author: &Account, runbook: &Runbook) -> Result<PersonName, Denied> {
-    let stranger = || Denied::Stranger { account: author.clone() };
-    if runbook.group.is_some() && !owns_the_terminal(fleet, author) {
-        return Err(stranger());
-    }
-    let name: String = author.0.rsplit(':').next().unwrap_or_default().to_lowercase();
+/// The votes that a command takes in an environment; `None` = none.
+pub fn votes_for<'a>(runbook: &Runbook, policy: &'a Policy) -> Option<&'a ApprovalPolicy> {
+    let is_about = |approval: &&ApprovalPolicy| approval.commands.as_ref().is_none_or(|names| names.contains(&runbook.name));
+    policy.approval.as_ref().filter(|_| changes(runbook)).filter(is_about)
+}
+
+/// The freeze that is in a command's way in an environment, with its end; `None` = none.
+pub fn freeze_for<'a>(runbook: &Runbook, policy: &'a Policy, now: Timestamp) -> Option<(&'a Freeze, Timestamp)> {
+    in_force(&policy.freezes, now).filter(|_| changes(runbook))
+}
+
+/// Whether a command makes a deployment; a cancel acts too, but takes something back.
+fn changes(runbook: &Runbook) -> bool {
+    matches!(runbook.work, Work::Steps { .. })
+}
+
+/// The argument that says which app a command is about.
+fn place(runbook: &Runbook) -> Option<&Argument> {
+    runbook.arguments.iter().find(|argument| matches!(argument.kind, Kind::App | Kind::Deployment))
+}
+
+/// What somebody is called who has no entry in the fleet file.
+fn guest(fleet: &Fleet, account: &Account) -> Option<PersonName> {
+    let name = account.0.rsplit(':').next().unwrap_or_default().to_lowercase();
     // A guest must not be taken for a person of the same name.
-    let name = if owns_the_terminal(fleet, author) { name } else { format!("guest-{name}") };
-    name.parse().or_else(|_| "guest".parse()).map_err(|_| stranger())
+    let name = if owns_the_terminal(fleet, account) { name } else { format!("guest-{name}") };
+    name.parse().or_else(|_| "guest".parse()).ok()
 }
 
-fn owns_the_terminal(fleet: &Fleet, author: &Account) -> bool {
-    fleet.people.is_empty() && author.0.starts_with("terminal:")
+/// At the terminal, while nobody has an entry in the fleet file, they own the bot anyway.
+fn owns_the_terminal(fleet: &Fleet, account: &Account) -> bool {
+    fleet.people.is_empty() && account.0.starts_with("terminal:")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::permission::{Basis, Through};
+    use crate::domain::policy::{Rule, Who};
+    use crate::runbook::{Catalog, Parsed, Prefix};
+
+    const FLEET: &str = r#"
+[people.anna]
+accounts = ["terminal:anna", "discord:1"]
+groups = ["deployers"]
+
+[people.berta]
+accounts = ["discord:2"]
+
+[apps.blog]
+image = "blog"
+default_environment = "production"
+[apps.blog.environments.production.roles.web]
+hosts = ["web1"]
+health = { running = "1s" }
+[apps.blog.environments.staging.roles.web]
+hosts = ["web2"]
+health = { running = "1s" }
+"#;
+
+    fn fleet(rules: Vec<Rule>) -> Fleet {
+        let mut fleet = Fleet::parse("fleet.toml", FLEET).unwrap();
+        fleet.access.rules = rules;
+        fleet.access.platform_roles.insert("discord:77".to_owned(), "deployers".parse().unwrap());
+        fleet
+    }
+
+    /// All that acts, in these environments of the blog, for berta.
+    fn for_berta(environments: &[&str]) -> Rule {
+        Rule {
+            line: 3,
+            commands: None,
+            apps: Some(["blog".parse().unwrap()].into()),
+            environments: Some(environments.iter().map(|name| name.parse().unwrap()).collect()),
+            allow: Who { people: ["berta".parse().unwrap()].into(), ..Who::default() },
+        }
+    }
+
+    fn asked(fleet: &Fleet, line: &str) -> Invocation {
+        match Catalog::builtin().unwrap().parse(line, &Prefix::default(), fleet) {
+            Parsed::Invocation(invocation) => *invocation,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn standing(fleet: &Fleet, account: &str, roles: &[&str]) -> Standing {
+        standing_of(fleet, &Account(account.to_owned()), &roles.iter().map(|role| (*role).to_owned()).collect())
+    }
+
+    fn runbook(name: &str) -> Arc<Runbook> {
+        Catalog::builtin().unwrap().get(&name.parse().unwrap()).unwrap().clone()
+    }
+
+    #[test]
+    fn a_chats_roles_give_groups_to_people_only() {
+        let fleet = fleet(vec![]);
+        let deploys = |account, roles: &[&str]| {
+            authorize(&fleet, &standing(&fleet, account, roles), asked(&fleet, "!deploy blog")).map(|asked| asked.by().to_string())
+        };
+        assert_eq!(deploys("terminal:anna", &[]).unwrap(), "anna");
+        assert_eq!(deploys("discord:2", &["discord:77", "discord:78"]).unwrap(), "berta");
+        assert!(matches!(deploys("discord:2", &["discord:78"]), Err(Denied::Person { .. })));
+        assert!(matches!(deploys("discord:3", &["discord:77"]), Err(Denied::Stranger { .. })));
+    }
+
+    #[test]
+    fn without_an_environment_the_usual_one_is_asked_about() {
+        let fleet = fleet(vec![for_berta(&["production"])]);
+        let anna = standing(&fleet, "terminal:anna", &[]);
+        let Err(Denied::Person { subject, decision, .. }) = authorize(&fleet, &anna, asked(&fleet, "!deploy blog")) else {
+            panic!("the rule for production is for berta")
+        };
+        assert_eq!(subject.environment, Some("production".parse().unwrap()));
+        assert!(matches!(decision.basis, Basis::Rule { line: 3, .. }));
+        let staging = authorize(&fleet, &anna, asked(&fleet, "!deploy blog staging")).unwrap();
+        assert_eq!((staging.by().as_str(), staging.standing()), ("anna", &anna));
+    }
+
+    #[test]
+    fn a_guest_is_never_called_like_a_person() {
+        let fleet = fleet(vec![]);
+        let name = |account| {
+            let asked = authorize(&fleet, &standing(&fleet, account, &[]), asked(&fleet, "!apps"));
+            asked.unwrap().by().to_string()
+        };
+        assert_eq!(name("discord:anna"), "guest-anna");
+        assert_eq!(name("discord:%%%"), "guest");
+    }
+
+    #[test]
+    fn whoever_is_at_the_terminal_owns_a_bot_without_people() {
+        let mut fleet = fleet(vec![Rule { allow: Who::default(), ..for_berta(&["production"]) }]);
+        fleet.people.clear();
+        let by = |account| {
+            authorize(&fleet, &standing(&fleet, account, &[]), asked(&fleet, "!deploy blog")).map(|asked| asked.by().to_string())
+        };
+        assert_eq!(by("terminal:zoe").unwrap(), "zoe");
+        let Err(Denied::Stranger { decision, .. }) = by("discord:1") else { panic!("only the terminal is the owner's") };
+        assert_eq!(decision.basis, Basis::ActsNeedAPerson);
+    }
+
+    #[test]
+    fn help_lists_what_somebody_may_use_somewhere() {
+        let somewhere = fleet(vec![for_berta(&["production"])]);
+        let berta = standing(&somewhere, "discord:2", &[]);
+        let anna = standing(&somewhere, "terminal:anna", &[]);
+        let uses = |fleet: &Fleet, standing: &Standing, name: &str| may(fleet, standing, &runbook(name));
+        assert!(uses(&somewhere, &berta, "deploy") && uses(&somewhere, &anna, "deploy"));
+        assert!(uses(&somewhere, &berta, "cancel"), "of what runs in production");
+        let everywhere = fleet(vec![for_berta(&["production", "staging"])]);
+        assert!(!uses(&everywhere, &anna, "deploy"));
+        assert!(uses(&everywhere, &anna, "status") && uses(&everywhere, &anna, "help"));
+        assert!(!uses(&fleet(vec![]), &berta, "deploy"));
+    }
+
+    #[test]
+    fn a_person_stands_the_same_wherever_they_are_asked_about() {
+        let fleet = fleet(vec![]);
+        let anna = standing_of_person(&fleet.people[&"anna".parse::<PersonName>().unwrap()]);
+        let subject = Subject::of(&fleet, &runbook("deploy"), Some(&"blog".parse().unwrap()), None);
+        let through = decision(&fleet, &anna, &runbook("deploy"), &subject).through;
+        assert_eq!(through, Some(Through::Group("deployers".parse().unwrap())));
+    }
 }

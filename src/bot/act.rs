@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::access::Authorized;
+use super::gate::{self, Obstacle};
 use super::{Bot, Refusal, views};
 use crate::domain::build::{Build, BuildOutcome};
+use crate::domain::deployment::{Occasion, Order};
 use crate::domain::message::MessageRef;
 use crate::domain::names::{DeploymentId, Digest, Tag};
 use crate::domain::observed::Observed;
@@ -18,12 +19,12 @@ use crate::domain::release::{Landed, revert_to, trail};
 use crate::domain::spec::EnvironmentSpec;
 use crate::domain::step::{Aim, Step};
 use crate::engine::ResolveError;
-use crate::pipeline::DeployLock;
+use crate::pipeline::{Asked, DeployLock};
 use crate::runbook::{Flag, Invocation, Runbook, Work};
-use crate::store::{PhaseName, RequestError, Summary};
+use crate::store::{Ask, PhaseName, RequestError, Summary};
 
 /// How many deployments back `!revert` looks for a release that ended well.
-const HISTORY_FOR_REVERT: usize = 500;
+pub const HISTORY_FOR_REVERT: usize = 500;
 
 /// What a runbook's steps are about: the parts that its plan is made from.
 struct Case<'a> {
@@ -31,26 +32,37 @@ struct Case<'a> {
     asked: &'a Invocation,
     spec: &'a EnvironmentSpec,
     aim: Aim,
-    steps: &'a [Step],
     /// An earlier deployment is stuck, and this one is to mend it.
     mends: bool,
+}
+
+/// What a plan is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Planning<'a> {
+    /// To show it; nothing comes of it.
+    Shown,
+    /// To carry it out.
+    Asked,
+    /// To carry it out if it is still the one with this nonce.
+    Again {
+        /// The earlier plan's.
+        nonce: &'a str,
+    },
 }
 
 /// Makes the plan and touches nothing. `runbook` may be another one than the invocation's: `!plan` shows what `!deploy` would do.
 ///
 /// # Errors
 /// With what the person should know: hosts that don't answer, an unknown tag, nothing to do.
-pub async fn plan(bot: &Bot, asked: &Invocation, runbook: &Runbook) -> Result<Plan, Refusal> {
+pub async fn plan(bot: &Bot, asked: &Invocation, runbook: &Runbook, planning: Planning<'_>) -> Result<Plan, Refusal> {
     let Work::Steps { aim, steps } = &runbook.work else {
         return Err(Refusal::told(format!("`{}` has no steps to plan", runbook.name)));
     };
     let (aim, spec) = (*aim, bot.environment(asked)?);
     let mends = bot.ledger.lock(&spec.app, &spec.environment)?.is_some_and(|holder| holder.phase == PhaseName::Stuck);
-    let case = Case { bot, asked, spec, aim, steps, mends };
-    // `!plan` only shows; it asks with a runbook that isn't its own.
-    let acts = asked.runbook.name == runbook.name;
-    if acts && !case.reads_only() {
-        bot.refuse_when_locked(spec, aim != Aim::Current)?;
+    let case = Case { bot, asked, spec, aim, mends };
+    if planning != Planning::Shown && !case.reads_only() && aim == Aim::Current {
+        bot.refuse_when_stuck(spec)?;
     }
     let (observed, release, warnings) = match aim {
         Aim::Build => {
@@ -85,31 +97,103 @@ pub async fn plan(bot: &Bot, asked: &Invocation, runbook: &Runbook) -> Result<Pl
         role: asked.role.as_ref(),
         mends,
         warnings,
-        nonce: &nonce()?,
+        nonce: &match planning {
+            Planning::Again { nonce } => nonce.to_owned(),
+            Planning::Shown | Planning::Asked => nonce()?,
+        },
     };
     planner::plan(request).map_err(|error| told(&spec.app.to_string(), error))
 }
 
-/// Plans, takes the lock and starts; the rest is told by the live message.
+/// What became of a command that acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acted {
+    /// It runs; the live message tells the rest.
+    Started,
+    /// It waits for votes or for its turn.
+    Waits(DeploymentId),
+}
+
+/// Plans, takes the lock and starts, or waits for what is in the way.
 ///
 /// # Errors
 /// With what the person should know; then nothing was touched.
-pub async fn act(bot: &Bot, asked: &Authorized<Invocation>, cause: MessageRef) -> Result<DeploymentId, Refusal> {
+pub async fn act(
+    bot: &Bot,
+    asked: &Authorized<Invocation>,
+    cause: Option<MessageRef>,
+    occasion: Occasion,
+) -> Result<Acted, Refusal> {
+    if let Some(why) = bot.ledger.refuses_actions() {
+        return Err(Refusal::told(why));
+    }
     let withdrawn = Withdrawal::new(bot);
-    let planned = plan(bot, asked.what(), &asked.what().runbook).await;
-    let plan = planned?;
+    let (invocation, spec) = (asked.what(), bot.environment(asked.what())?);
+    let purpose = purpose_of(invocation);
+    refuse(bot, spec, &purpose, &occasion, None)?;
+    let plan = plan(bot, invocation, &invocation.runbook, Planning::Asked).await?;
+    refuse(bot, spec, &purpose, &occasion, Some(&plan.release))?;
     if withdrawn.is_asked() {
         return Err(Refusal::Told(views::withdrawn(&plan)));
     }
-    let (app, environment) = (plan.app.clone(), plan.environment.clone());
-    match DeployLock::request(&bot.ledger, plan, asked.by().clone(), Some(cause), Timestamp::now()).await {
-        Ok(lock) => {
-            let id = lock.deployment();
+    let waits = needs_votes(spec, invocation, &purpose, &occasion);
+    let through_lock = gate::through_lock(spec, &purpose, &occasion);
+    let tag = matches!(invocation.runbook.work, Work::Steps { aim: Aim::Build, .. }).then(|| plan.release.tag.clone());
+    let order = Order {
+        command: invocation.runbook.name.clone(),
+        tag: tag.or_else(|| invocation.tag.clone()),
+        role: invocation.role.clone(),
+        words: invocation.words.clone(),
+        read: invocation.flags.contains(&Flag::Read),
+        occasion,
+    };
+    let ask = Ask { plan, by: asked.by().clone(), cause, order: Some(order), waits, through_lock };
+    match DeployLock::ask(&bot.ledger, ask, bot.now()).await {
+        Ok(Asked::Started(lock)) => {
             bot.drive(lock);
-            Ok(id)
+            Ok(Acted::Started)
         }
-        Err(RequestError::Locked { by }) => Err(bot.held(&app, &environment, &by)),
+        Ok(Asked::Waits(id)) => Ok(Acted::Waits(id)),
+        Err(RequestError::Locked { by }) => Err(bot.held(&spec.app, &spec.environment, &by)),
+        Err(RequestError::EnvironmentLocked { lock }) => Err(in_the_way(bot, spec, &Obstacle::Locked(*lock))),
         Err(RequestError::Ledger(error)) => Err(error.into()),
+    }
+}
+
+/// Refuses what can't start however long it waits.
+fn refuse(
+    bot: &Bot,
+    spec: &EnvironmentSpec,
+    purpose: &Purpose,
+    occasion: &Occasion,
+    release: Option<&Release>,
+) -> Result<(), Refusal> {
+    match bot.obstacle(spec, purpose, occasion, release, bot.now())? {
+        Some(obstacle) => Err(in_the_way(bot, spec, &obstacle)),
+        None => Ok(()),
+    }
+}
+
+fn in_the_way(bot: &Bot, spec: &EnvironmentSpec, obstacle: &Obstacle) -> Refusal {
+    Refusal::Told(views::obstacle(&spec.app, &spec.environment, obstacle, &bot.prefix, bot.now()))
+}
+
+/// Whether it waits for votes before anything else.
+fn needs_votes(spec: &EnvironmentSpec, asked: &Invocation, purpose: &Purpose, occasion: &Occasion) -> bool {
+    let reads = matches!(purpose, Purpose::Run { read: true, .. });
+    let votes = matches!(occasion, Occasion::Person | Occasion::Build { .. });
+    votes && !reads && spec.policy.approval_of(&asked.runbook.name).is_some()
+}
+
+/// What a command is for.
+pub fn purpose_of(asked: &Invocation) -> Purpose {
+    match &asked.runbook.work {
+        Work::Steps { steps, .. } if steps.contains(&Step::Run {}) => {
+            Purpose::Run { command: asked.words.clone(), read: asked.flags.contains(&Flag::Read) }
+        }
+        Work::Steps { aim: Aim::Build, .. } => Purpose::Deploy,
+        Work::Steps { aim: Aim::Previous, .. } => Purpose::Revert,
+        Work::Steps { aim: Aim::Current, .. } | Work::Builtin(_) => Purpose::Restart,
     }
 }
 
@@ -156,13 +240,10 @@ impl Case<'_> {
     }
 
     fn purpose(&self) -> Purpose {
-        if self.steps.contains(&Step::Run {}) {
-            return Purpose::Run { command: self.asked.words.clone(), read: self.asked.flags.contains(&Flag::Read) };
-        }
-        match self.aim {
-            Aim::Build => Purpose::Deploy,
-            Aim::Previous => Purpose::Revert,
-            Aim::Current => Purpose::Restart,
+        match purpose_of(self.asked) {
+            // `!plan` asks with a runbook that isn't its own.
+            Purpose::Restart if self.aim == Aim::Build => Purpose::Deploy,
+            purpose => purpose,
         }
     }
 
@@ -298,7 +379,7 @@ fn told(app: &str, error: PlanError) -> Refusal {
 }
 
 /// Six hexadecimal digits that no other plan has.
-fn nonce() -> Result<String, Refusal> {
+pub fn nonce() -> Result<String, Refusal> {
     let mut bytes = [0; 3];
     getrandom::fill(&mut bytes).map_err(|error| Refusal::told(format!("the system has no randomness: {error}")))?;
     Ok(hex::encode(bytes))

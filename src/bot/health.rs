@@ -14,7 +14,7 @@ impl Health for Vitals {
         let bot = &self.0;
         HealthReport {
             parts: vec![
-                ("store", condition(bot.ledger.trouble())),
+                ("store", condition(bot.ledger.trouble().or_else(|| bot.ledger.refuses_actions()))),
                 ("hosts", condition(listed(bot.troubled_hosts()))),
                 ("chat", condition(listed(bot.troubled_rooms()))),
             ],

@@ -35,7 +35,8 @@ impl Intake for BuildIntake {
             };
             let (app, tag, outcome) = (build.app.clone(), build.tag.clone(), build.outcome);
             let keys = keys(source, notice.delivery.as_deref(), &build);
-            match self.ledger.built(*build, keys, now).await {
+            let automatic = self.fleet.automatic(&build);
+            match self.ledger.built_for(*build, keys, automatic, now).await {
                 Ok(Appended::New { .. }) => self.metrics.build_announced(source, outcome),
                 Ok(Appended::Known { .. } | Appended::Merged { .. }) => {}
                 Err(error) => return Err(IntakeError(error.to_string())),

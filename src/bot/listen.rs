@@ -4,6 +4,7 @@
 //! cancel overtakes the queue, since it may be about what the queue waits for.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,20 +12,26 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use super::access::{self, Authorized};
+use super::act::Acted;
+use super::votes::{Ballot, Given, Voted};
 use super::{Bot, Refusal, act, actions, views};
-use crate::chat::{ChatEvent, Reply};
+use crate::chat::{Audience, Became, Chat, ChatEvent, Reply, Tone};
+use crate::domain::deployment::{Found, Occasion};
 use crate::domain::message::{Account, Message, MessageRef, RoomId};
+use crate::domain::names::{DeploymentId, printable};
+use crate::domain::notice::Notice;
+use crate::domain::policy::Standing;
 use crate::runbook::{Builtin, Invocation, Parsed, Work};
-use crate::store::{Appended, LedgerError, Post};
+use crate::store::{Appended, LedgerError, PhaseName, Post, Told};
 
 /// How many events may wait for the loop, and how many commands in a room's queue.
 const QUEUE: usize = 256;
 
-/// What puts everything back when it is put to a live message.
-const CANCEL_EMOJI: &str = "❌";
+/// The longest reason of an emergency, in characters.
+const REASON: usize = 200;
 
-/// A command that acts and that a dead run left is done only if it is younger: nobody expects it any more.
-const TOO_OLD: Duration = Duration::from_secs(600);
+/// How many reactions may wait to be decided. Those of open calls that are dropped are found at the next look back.
+const REACTIONS: usize = 1024;
 
 /// How often an answer is tried, with a growing wait in between: half an hour in all.
 const ANSWER_TRIES: u32 = 32;
@@ -35,14 +42,14 @@ const ANSWER_WAIT: Duration = Duration::from_secs(60);
 /// How listening ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Heard {
-    /// Somebody did something, and then all chats closed.
-    Something,
-    /// All chats closed before anybody did anything: there is no one at the terminal, and never was.
-    Nothing,
+    /// The people of a chat have gone for good. The others can't hold the bot: it lives for those at its terminal.
+    Goodbye,
+    /// No chat is left, and nobody said goodbye: there is no one at the terminal, and never was.
+    Nobody,
 }
 
 impl Bot {
-    /// Listens to all chats until each of them has closed and the queues are empty.
+    /// Listens to all chats until the people of one have gone or each has ended, and then until the queues are empty.
     pub(super) async fn listen(&self) -> Heard {
         let (to, mut events) = mpsc::channel(QUEUE);
         for chat in &self.chats {
@@ -55,40 +62,113 @@ impl Bot {
         }
         drop(to);
         let mut queues = Queues { bot: self.clone(), rooms: BTreeMap::new(), overtaking: TaskTracker::new() };
-        match self.ledger.inbox() {
+        match self.take_up_inbox().await {
             Ok(left) => left.into_iter().for_each(|message| queues.push(message)),
             Err(error) => self.fail(&error),
         }
-        let mut heard = Heard::Nothing;
-        while let Some(event) = events.recv().await {
+        let (reactions, decider) = self.decide_reactions();
+        let heard = loop {
+            let Some(event) = events.recv().await else { break Heard::Nobody };
             match event {
-                ChatEvent::Message(message) => {
-                    heard = Heard::Something;
-                    self.heard(message, &mut queues).await;
+                ChatEvent::Message(message) => self.heard(message, &mut queues).await,
+                ChatEvent::Reacted { .. }
+                | ChatEvent::Unreacted { .. }
+                | ChatEvent::Deleted { .. }
+                | ChatEvent::Connected { .. } => {
+                    // The loop must stay free for messages.
+                    if reactions.try_send(event).is_err() {
+                        tracing::warn!("too many reactions at once; some are passed over until the next look back");
+                    }
                 }
-                ChatEvent::Reacted { to, author, emoji } => {
-                    heard = Heard::Something;
-                    let bot = self.clone();
-                    queues.overtaking.spawn(self.guarded("a reaction", async move { bot.reacted(&to, &author, &emoji).await }));
-                }
-                ChatEvent::Closed => {}
+                ChatEvent::Closed => break Heard::Goodbye,
             }
-        }
+        };
+        // The chats that are left take nothing more.
+        drop(events);
+        drop(reactions);
+        // It is guarded, so it ends in order.
+        let _ = decider.await;
         queues.finish().await;
         heard
     }
 
+    /// The commands that a dead run left, but for those that nobody expects any more: people are asked about these.
+    async fn take_up_inbox(&self) -> Result<Vec<Message>, LedgerError> {
+        let now = self.now();
+        let (stale, fresh): (Vec<Message>, Vec<Message>) =
+            self.ledger.inbox()?.into_iter().partition(|message| self.is_stale(message, now));
+        let mut by_room: BTreeMap<RoomId, Vec<Message>> = BTreeMap::new();
+        for message in stale {
+            by_room.entry(message.at.room.clone()).or_default().push(message);
+        }
+        for (room, messages) in by_room {
+            self.ledger.tell(Notice::Stale { messages }, Some(room), now).await?;
+        }
+        Ok(fresh)
+    }
+
+    fn is_stale(&self, message: &Message, now: Timestamp) -> bool {
+        now.duration_since(message.received).unsigned_abs() > self.habits.stale_after
+    }
+
+    /// Decides about reactions one after the other: a vote and its end must not change places.
+    fn decide_reactions(&self) -> (mpsc::Sender<ChatEvent>, tokio::task::JoinHandle<()>) {
+        let (to, mut events) = mpsc::channel(REACTIONS);
+        let bot = self.clone();
+        let decide = async move {
+            while let Some(event) = events.recv().await {
+                let decided = match event {
+                    ChatEvent::Reacted { to, author, emoji } => match bot.reacted(&to, &author, &emoji).await {
+                        Ok(what) => {
+                            bot.became(&to, what).await;
+                            Ok(())
+                        }
+                        Err(error) => Err(error),
+                    },
+                    ChatEvent::Unreacted { to, author, emoji } => {
+                        let taken = bot.unreacted(&to, &author, &emoji).await;
+                        bot.became(&to, Became::Ignored).await;
+                        taken
+                    }
+                    ChatEvent::Deleted { message } => bot.votes_lost(&message).await,
+                    ChatEvent::Connected { room } => bot.look_back(&room).await,
+                    ChatEvent::Message(_) | ChatEvent::Closed => Ok(()),
+                };
+                if let Err(error) = decided {
+                    bot.fail(&error);
+                }
+            }
+        };
+        (to, tokio::spawn(self.guarded("the reactions", decide)))
+    }
+
+    /// Tells a chat what became of a message or a reaction, once all that belongs to it has been shown.
+    pub(super) async fn became(&self, message: &MessageRef, what: Became) {
+        if let Some(chat) = self.chat_of(&message.room) {
+            chat.became(message, what).await;
+        }
+    }
+
+    pub(super) fn chat_of(&self, room: &RoomId) -> Option<&Arc<dyn Chat>> {
+        self.chats.iter().find(|chat| chat.rooms().contains(room))
+    }
+
     /// Records a command; anything else that people say is none of our business.
     async fn heard(&self, message: Message, queues: &mut Queues) {
-        let is_command = !matches!(self.parse(&message), Parsed::NotACommand);
-        if !is_command || self.stopping.is_cancelled() {
+        if self.stopping.is_cancelled() {
             return;
+        }
+        if matches!(self.parse(&message), Parsed::NotACommand) {
+            return self.became(&message.at, Became::Ignored).await;
         }
         match self.ledger.heard(message.clone(), message.received).await {
             Ok(Appended::New { .. }) => queues.push(message),
             Ok(Appended::Known { .. } | Appended::Merged { .. }) => {}
             // A message that the ledger can't hold: nothing is broken by that.
-            Err(error @ LedgerError::Unfit(_)) => tracing::warn!(%error, "a message was passed over"),
+            Err(error @ LedgerError::Unfit(_)) => {
+                tracing::warn!(%error, "a message was passed over");
+                self.became(&message.at, Became::Ignored).await;
+            }
             Err(error) => self.fail(&error),
         }
     }
@@ -99,45 +179,97 @@ impl Bot {
 
     /// Does what a message says and answers it.
     async fn handle(&self, message: &Message) -> Result<(), LedgerError> {
-        let reply = match self.parse(message) {
-            Parsed::NotACommand => None,
-            Parsed::Error(error) => Some(views::usage(&error)),
+        let (reply, what) = match self.parse(message) {
+            Parsed::NotACommand => (None, Became::Ignored),
+            Parsed::Error(error) => (Some(views::usage(&error)), Became::Refused),
             Parsed::Invocation(invocation) => match self.obey(message, *invocation).await {
-                Ok(reply) => reply,
-                Err(Refusal::Told(reply)) => Some(reply),
+                Ok((reply, what)) => (reply, what),
+                Err(Refusal::Told(reply)) => {
+                    let what = refused(&reply);
+                    (Some(reply), what)
+                }
                 Err(Refusal::Broken(error)) => return Err(error),
             },
         };
         if let Some(reply) = reply {
             self.answer(&message.at, "answer", &reply).await;
         }
-        self.ledger.answered(message.at.clone(), Timestamp::now()).await
+        self.ledger.answered(message.at.clone(), self.now()).await?;
+        self.became(&message.at, what).await;
+        Ok(())
     }
 
-    async fn obey(&self, message: &Message, invocation: Invocation) -> Result<Option<Reply>, Refusal> {
+    /// Does what a command says: the answer if it has one of its own, and what became of it.
+    async fn obey(&self, message: &Message, invocation: Invocation) -> Result<(Option<Reply>, Became), Refusal> {
         let runbook = invocation.runbook.clone();
-        let asked: Authorized<Invocation> =
-            access::authorize(&self.fleet, &message.author, invocation).map_err(|denied| Refusal::Told(views::denied(&denied)))?;
+        let standing = self.standing(&message.author).await?;
+        let asked: Authorized<Invocation> = access::authorize(&self.fleet, &standing, self.located(invocation)?)
+            .map_err(|denied| Refusal::Told(views::denied(&denied)))?;
         if let Work::Builtin(builtin) = &runbook.work {
-            return actions::answer(self, *builtin, &asked, message).await.map(Some);
+            return Ok((actions::answer(self, *builtin, &asked, message).await?, Became::Answered));
         }
-        if Timestamp::now().duration_since(message.received).unsigned_abs() > TOO_OLD {
-            return Err(Refusal::Told(views::too_old(&message.text, message.received, Timestamp::now())));
+        let now = self.now();
+        if self.is_stale(message, now) {
+            let messages = vec![message.clone()];
+            self.ledger.tell(Notice::Stale { messages }, Some(message.at.room.clone()), now).await?;
+            return Ok((None, Became::Refused));
         }
         if let Some(newest) = act::newest_if_none_named(self, asked.what())? {
             self.answer(&message.at, "newest", &views::newest_named(&newest)).await;
         }
-        // The live message is the answer.
-        act::act(self, &asked, message.at.clone()).await.map(|_| None)
+        let occasion = self.occasion(&standing, asked.what())?;
+        match act::act(self, &asked, Some(message.at.clone()), occasion).await? {
+            // The live message is the answer.
+            Acted::Started => Ok((None, Became::Started)),
+            Acted::Waits(id) => Ok((self.waits(id)?, Became::Started)),
+        }
+    }
+
+    /// The answer to a command that waits: for votes the call for them is all that people need.
+    fn waits(&self, id: DeploymentId) -> Result<Option<Reply>, Refusal> {
+        let Some(state) = self.ledger.state(id)? else { return Ok(None) };
+        let holder = self.ledger.lock(&state.plan.app, &state.plan.environment)?;
+        let held = holder.as_ref().filter(|holder| holder.phase != PhaseName::Stuck);
+        if held.is_none() && self.approval_of(&state).is_some() {
+            return Ok(None);
+        }
+        Ok(Some(views::queued(id, &state, held, self.now())))
+    }
+
+    /// Whether a command is an emergency, for those whom the policy lets.
+    fn occasion(&self, standing: &Standing, asked: &Invocation) -> Result<Occasion, Refusal> {
+        let Some(reason) = &asked.word else { return Ok(Occasion::Person) };
+        let spec = self.environment(asked)?;
+        let lets = spec.policy.approval.as_ref().is_some_and(|approval| standing.is_among(&approval.emergency));
+        if !lets {
+            return Err(Refusal::Told(views::no_emergency(spec)));
+        }
+        Ok(Occasion::Emergency { reason: printable(reason, REASON) })
+    }
+
+    /// The same, with the app and the environment of the deployment that it is about: rules may be for these only. One that names
+    /// none means the only one that it can be about; from here on it is that one, whatever starts meanwhile.
+    fn located(&self, invocation: Invocation) -> Result<Invocation, LedgerError> {
+        let meant = match (invocation.deployment, &invocation.runbook.work) {
+            (Some(id), _) => Some(id),
+            (None, Work::Builtin(Builtin::Cancel)) => only(&actions::cancellable(self)?),
+            (None, Work::Builtin(Builtin::Retry | Builtin::Skip | Builtin::Undo | Builtin::Keep)) => only(&actions::asking(self)?),
+            (None, _) => None,
+        };
+        let Some(summary) = meant.map(|id| self.ledger.summary(id)).transpose()?.flatten() else {
+            return Ok(invocation);
+        };
+        let (app, environment) = (Some(summary.app), Some(summary.environment));
+        Ok(Invocation { app, environment, deployment: meant, ..invocation })
     }
 
     /// Shows one of the replies to a message, in its room. While the chat is down it is tried again; deployments don't wait for it.
     pub(super) async fn answer(&self, to: &MessageRef, part: &str, reply: &Reply) {
-        let Some(chat) = self.chats.iter().find(|chat| chat.rooms().contains(&to.room)) else { return };
+        let Some(chat) = self.chat_of(&to.room) else { return };
         let key = format!("{part}:{}:{}", to.room, to.id);
         let mut wait = Duration::from_secs(1);
         for _ in 0..ANSWER_TRIES {
-            let trouble = self.within_deadline(chat.post(&to.room, reply, &key)).await.err();
+            let trouble = self.within_deadline(chat.answer(to, Audience::Author, reply, &key)).await.err();
             self.room_is(&to.room, trouble.as_ref().map(ToString::to_string));
             let Some(error) = trouble else { return };
             tracing::warn!(room = %to.room, %error, "an answer could not be shown");
@@ -148,28 +280,100 @@ impl Bot {
         }
     }
 
-    /// ❌ at a live message cancels the deployment, for those who may cancel.
-    async fn reacted(&self, to: &MessageRef, author: &Account, emoji: &str) {
-        if emoji != CANCEL_EMOJI {
-            return;
-        }
-        let live = match self.ledger.live(&to.room) {
-            Ok(live) => live,
-            Err(error) => return self.fail(&error),
+    /// An emoji at one of our messages: a vote, a cancel, or what people want to happen after a failure.
+    async fn reacted(&self, to: &MessageRef, author: &Account, emoji: &str) -> Result<Became, LedgerError> {
+        let ballot = self.emojis.ballot(emoji);
+        let line = match (self.post_at(to).await?, ballot) {
+            (Some(Post::Votes { seq }), Some(ballot)) => {
+                if let Some((id, _)) = self.open_call(seq)? {
+                    let voted = self.vote(Given { id, account: author, ballot, found: Found::Live, message: to }).await?;
+                    return Ok(if voted == Voted::Recorded { Became::Answered } else { Became::Refused });
+                }
+                return Ok(Became::Ignored);
+            }
+            (Some(Post::Live { id }), Some(Ballot::Reject)) => format!("cancel {}", id.0),
+            (Some(Post::Live { id } | Post::Closing { id }), _) if choice(emoji).is_some() => {
+                format!("{} {}", choice(emoji).unwrap_or_default(), id.0)
+            }
+            (Some(Post::Closing { id }), Some(Ballot::Approve)) => format!("approve {}", id.0),
+            (Some(Post::Closing { id }), Some(Ballot::Reject)) => {
+                self.not_well(id, to, author).await?;
+                return Ok(Became::Answered);
+            }
+            (Some(Post::Told { seq }), Some(Ballot::Approve)) => {
+                self.run_stale(seq, to, author).await?;
+                return Ok(Became::Answered);
+            }
+            (
+                Some(Post::Votes { .. } | Post::Live { .. } | Post::Closing { .. } | Post::Told { .. } | Post::Build { .. }) | None,
+                _,
+            ) => return Ok(Became::Ignored),
         };
-        let of_message = |(_, post, message)| match post {
-            Post::Live { id } if message == *to => Some(id),
-            Post::Live { .. } | Post::Build { .. } | Post::Closing { .. } => None,
-        };
-        let Some(id) = live.into_iter().find_map(of_message) else { return };
-        let line = self.prefix.typed(&format!("cancel {}", id.0));
-        let message = Message { at: to.clone(), author: author.clone(), text: line, received: Timestamp::now() };
-        let Parsed::Invocation(invocation) = self.parse(&message) else { return };
-        match self.obey(&message, *invocation).await {
-            Ok(None) => {}
-            Ok(Some(reply)) | Err(Refusal::Told(reply)) => self.answer(to, &format!("cancel:{author}"), &reply).await,
-            Err(Refusal::Broken(error)) => self.fail(&error),
+        let message = Message { at: to.clone(), author: author.clone(), text: self.prefix.typed(&line), received: self.now() };
+        self.obey_emoji(&message).await
+    }
+
+    async fn unreacted(&self, to: &MessageRef, author: &Account, emoji: &str) -> Result<(), LedgerError> {
+        if self.emojis.ballot(emoji) == Some(Ballot::Approve)
+            && let Some((id, _)) = self.open_call_at(to).await?
+        {
+            self.withdrawn(id, author, to).await?;
         }
+        Ok(())
+    }
+
+    /// Does what an emoji stands for, and answers it.
+    async fn obey_emoji(&self, message: &Message) -> Result<Became, LedgerError> {
+        let Parsed::Invocation(invocation) = self.parse(message) else { return Ok(Became::Ignored) };
+        let part = format!("{}:{}", invocation.runbook.name, message.author);
+        let (reply, what) = match self.obey(message, *invocation).await {
+            Ok((None, what)) => return Ok(what),
+            Ok((Some(reply), what)) => (reply, what),
+            Err(Refusal::Told(reply)) => {
+                let what = refused(&reply);
+                (reply, what)
+            }
+            Err(Refusal::Broken(error)) => return Err(error),
+        };
+        self.answer(&message.at, &part, &reply).await;
+        Ok(what)
+    }
+
+    /// Runs the commands that somebody typed while the bot was away, now that they say so.
+    async fn run_stale(&self, seq: u64, to: &MessageRef, author: &Account) -> Result<(), LedgerError> {
+        let Some((_, Told::Notice { notice: Notice::Stale { messages }, .. })) = self.ledger.told(seq)? else { return Ok(()) };
+        let first = self.run_again.lock().unwrap_or_else(PoisonError::into_inner).insert((to.clone(), author.clone()));
+        if !first {
+            return Ok(());
+        }
+        for message in messages.into_iter().filter(|message| message.author == *author) {
+            let message = Message { received: self.now(), ..message };
+            self.obey_emoji(&message).await?;
+        }
+        Ok(())
+    }
+}
+
+fn only(ids: &[DeploymentId]) -> Option<DeploymentId> {
+    if let [only] = ids { Some(*only) } else { None }
+}
+
+/// What a refusal is to whoever asked: that there is nothing to do is as good as done.
+fn refused(reply: &Reply) -> Became {
+    match reply.tone {
+        Tone::Good => Became::Answered,
+        Tone::Info | Tone::Busy | Tone::Warning | Tone::Bad => Became::Refused,
+    }
+}
+
+/// The command that an emoji stands for after a failure.
+fn choice(emoji: &str) -> Option<&'static str> {
+    match emoji.trim_end_matches('\u{fe0f}') {
+        views::RETRY => Some("retry"),
+        views::SKIP => Some("skip"),
+        views::UNDO => Some("undo"),
+        views::KEEP => Some("keep"),
+        _ => None,
     }
 }
 
@@ -211,8 +415,9 @@ impl Queues {
         if let Err(mpsc::error::TrySendError::Full(message)) = queue.try_send(message) {
             let refuse = async move {
                 bot.answer(&message.at, "answer", &views::too_many()).await;
-                if let Err(error) = bot.ledger.answered(message.at.clone(), Timestamp::now()).await {
-                    bot.fail(&error);
+                match bot.ledger.answered(message.at.clone(), bot.now()).await {
+                    Ok(()) => bot.became(&message.at, Became::Refused).await,
+                    Err(error) => bot.fail(&error),
                 }
             };
             self.overtaking.spawn(self.bot.guarded("a refusal", refuse));

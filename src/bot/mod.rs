@@ -6,14 +6,22 @@
 pub mod access;
 mod act;
 mod actions;
+mod bake;
+mod drift;
+mod gate;
 mod health;
+mod heartbeat;
 mod intake;
 mod listen;
+pub mod news;
+mod people;
 mod rooms;
+mod shown;
 pub mod views;
 mod vocabulary;
+mod votes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,15 +29,20 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use health::Vitals;
 pub use intake::BuildIntake;
+pub use votes::Emojis;
 
 use crate::chat::{Chat, ChatError, Reply, Tone};
-use crate::domain::message::{MessageRef, RoomId};
+use crate::clock::Clock;
+use crate::domain::daily::Daily;
+use crate::domain::message::{Account, MessageRef, RoomId};
 use crate::domain::names::{AppName, DeploymentId, EnvironmentName, HostName};
+use crate::domain::notice::Notice;
 use crate::domain::observed::Observed;
 use crate::domain::spec::EnvironmentSpec;
 use crate::engine::Engine;
@@ -40,14 +53,8 @@ use crate::runbook::{Catalog, Invocation, Prefix};
 use crate::secret::Redactor;
 use crate::store::{Ledger, LedgerError, PhaseName, Summary};
 
-/// When all hosts are looked at for the first time after the start.
-const FIRST_LOOK_AT_HOSTS: Duration = Duration::from_secs(60);
-
 /// How long a chat may take for one request.
 const CHAT_DEADLINE: Duration = Duration::from_secs(30);
-
-/// How often all hosts are looked at.
-const LOOK_AT_HOSTS_EVERY: Duration = Duration::from_secs(300);
 
 /// How often old output is looked for.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(24 * 3600);
@@ -74,6 +81,36 @@ pub struct Parts {
     pub output_keep: Duration,
     /// Knows the secrets that must not be shown.
     pub redactor: Redactor,
+    /// The file by which the next start knows how long the bot was away; `None` = it doesn't.
+    pub heartbeat: Option<PathBuf>,
+    /// What the settings leave to taste.
+    pub habits: Habits,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// What the settings leave to taste.
+#[derive(Debug, Clone)]
+pub struct Habits {
+    /// The emojis that people vote with.
+    pub emojis: Emojis,
+    /// A command that was typed longer ago isn't run without asking.
+    pub stale_after: Duration,
+    /// How often the hosts are compared with the record; 0 = never.
+    pub drift_every: Duration,
+    /// When rooms are told the journal's head; `None` = never.
+    pub post_head: Option<Daily>,
+}
+
+impl Default for Habits {
+    fn default() -> Habits {
+        Habits {
+            emojis: Emojis::default(),
+            stale_after: Duration::from_secs(120),
+            drift_every: Duration::from_secs(300),
+            post_head: None,
+        }
+    }
 }
 
 /// The bot. Cheap to clone.
@@ -95,7 +132,21 @@ pub struct Inner {
     /// The deployments that run in this process, and how to steer them.
     running: Mutex<BTreeMap<DeploymentId, Steering>>,
     output_keep: Duration,
+    emojis: Emojis,
+    habits: Habits,
+    heartbeat: Option<PathBuf>,
+    clock: Clock,
+    /// Held while a room gets a post that isn't recorded yet: whoever answers to it at once must find it.
+    posting: BTreeMap<RoomId, tokio::sync::Mutex<()>>,
+    /// Who said that the commands of a message be run after all.
+    run_again: Mutex<BTreeSet<(MessageRef, Account)>>,
     drives: TaskTracker,
+    /// Wakes the gate when something may have changed that isn't a fact.
+    gate: Notify,
+    /// The environments that the gate works on at the moment.
+    tended: Mutex<BTreeSet<gate::Place>>,
+    /// The codes by which accounts are linked.
+    codes: Mutex<actions::Codes>,
     /// The hosts that didn't answer when they were last looked at, and the rooms that can't be reached, with why.
     troubles: Mutex<Troubles>,
     /// The bot stops: nothing new begins.
@@ -168,9 +219,11 @@ impl Bot {
     /// When the ledger can't be written.
     pub async fn start(parts: Parts) -> Result<Bot, LedgerError> {
         for room in parts.chats.iter().flat_map(|chat| chat.rooms()) {
-            parts.ledger.open_room(room, Timestamp::now()).await?;
+            parts.ledger.open_room(room, parts.clock.now()).await?;
         }
-        let pipeline = Pipeline::new(parts.ledger.clone(), parts.engine.clone(), parts.outputs, parts.redactor);
+        let posting = parts.chats.iter().flat_map(|chat| chat.rooms()).map(|room| (room, tokio::sync::Mutex::default())).collect();
+        let pipeline =
+            Pipeline::new(parts.ledger.clone(), parts.engine.clone(), parts.outputs, parts.redactor, parts.clock.clone());
         Ok(Bot(Arc::new(Inner {
             fleet: parts.fleet,
             catalog: parts.catalog,
@@ -183,26 +236,40 @@ impl Bot {
             planning: Mutex::default(),
             running: Mutex::default(),
             output_keep: parts.output_keep,
+            emojis: parts.habits.emojis.clone(),
+            habits: parts.habits,
+            heartbeat: parts.heartbeat,
+            clock: parts.clock,
+            run_again: Mutex::default(),
+            posting,
             drives: TaskTracker::new(),
+            gate: Notify::new(),
+            tended: Mutex::default(),
+            codes: Mutex::default(),
             troubles: Mutex::default(),
             stopping: CancellationToken::new(),
             broken: CancellationToken::new(),
         })))
     }
 
-    /// Goes on with what the last run left, then listens, until `shutdown` or until all chats close.
+    /// Goes on with what the last run left, then listens, until `shutdown` or until the people at the terminal have gone.
     ///
     /// On shutdown the running actions come to their end, the rest is left for the next start.
     pub async fn run(&self, shutdown: CancellationToken) -> End {
-        if let Err(error) = self.resume() {
+        if let Err(error) = self.resume().await {
             tracing::error!(%error, "the ledger can't be used");
             return End::Broken;
         }
         let views = rooms::spawn(self);
-        let housekeeping = [tokio::spawn(self.clone().expire_outputs()), tokio::spawn(self.clone().watch_hosts())];
+        let housekeeping = [
+            tokio::spawn(self.clone().expire_outputs()),
+            tokio::spawn(self.clone().watch_hosts()),
+            tokio::spawn(self.clone().beat()),
+            tokio::spawn(self.guarded("the gate", self.clone().keep_gate())),
+        ];
         let mut work = std::pin::pin!(async {
-            if self.listen().await == listen::Heard::Nothing {
-                tracing::info!("nobody is at the terminal; builds come in until SIGTERM");
+            if self.listen().await == listen::Heard::Nobody {
+                // Builds still come in.
                 shutdown.cancelled().await;
             }
             self.drives.close();
@@ -232,22 +299,18 @@ impl Bot {
     }
 
     /// Takes up the deployments that the last run left unfinished, and tells the rooms.
-    fn resume(&self) -> Result<(), LedgerError> {
+    async fn resume(&self) -> Result<(), LedgerError> {
         let locks = DeployLock::left_behind(&self.ledger)?;
-        if locks.is_empty() {
-            return Ok(());
+        let going_on: Vec<DeploymentId> = locks.iter().map(DeployLock::deployment).collect();
+        let waiting: Vec<DeploymentId> = self.ledger.waiting()?.into_iter().map(|(id, _)| id).collect();
+        let stuck = self.ledger.stuck()?;
+        if !(going_on.is_empty() && waiting.is_empty() && stuck.is_empty()) {
+            tracing::info!(?going_on, ?waiting, ?stuck, "going on with what the last run left");
+            let notice = Notice::Back { since: self.last_beat(), going_on, waiting, stuck };
+            self.ledger.tell(notice, None, self.now()).await?;
         }
-        let ids: Vec<DeploymentId> = locks.iter().map(DeployLock::deployment).collect();
-        tracing::info!(deployments = ?ids, "going on with what the last run left");
-        let (bot, reply) = (self.clone(), views::resumed(&ids));
-        tokio::spawn(self.guarded("the news of the start", async move {
-            let key = format!("resumed-{}", Timestamp::now().as_millisecond());
-            for room in bot.chats.iter().flat_map(|chat| chat.rooms()) {
-                bot.answer(&MessageRef { room, id: key.clone() }, "start", &reply).await;
-            }
-        }));
         locks.into_iter().for_each(|lock| self.drive(lock));
-        Ok(())
+        self.bake_on()
     }
 
     /// A task whose panic ends the bot instead of leaving half of it dead: the journal makes a restart safe.
@@ -273,19 +336,6 @@ impl Bot {
         }
     }
 
-    /// Looks at all hosts every now and then, so that `/healthz` knows of one that went away.
-    async fn watch_hosts(self) {
-        let mut wait = FIRST_LOOK_AT_HOSTS;
-        loop {
-            tokio::time::sleep(wait).await;
-            wait = LOOK_AT_HOSTS_EVERY;
-            for spec in self.fleet.environments() {
-                self.observe(spec).await;
-            }
-            self.engine.rest().await;
-        }
-    }
-
     /// Carries a deployment out beside everything else.
     fn drive(&self, lock: DeployLock) {
         let (id, steering, bot) = (lock.deployment(), Steering::default(), self.clone());
@@ -295,7 +345,10 @@ impl Bot {
         self.steer(|running| running.insert(id, steering.clone()));
         self.drives.spawn(self.guarded("a deployment", async move {
             match bot.pipeline.drive(lock, &steering).await {
-                Ok(Driven::Ended(state)) => bot.metrics.deployment_ended(&state, Timestamp::now()),
+                Ok(Driven::Ended(state)) => {
+                    bot.metrics.deployment_ended(&state, bot.now());
+                    bot.bake(id, *state);
+                }
                 Ok(Driven::Paused) => tracing::info!(deployment = id.0, "left for the next start"),
                 Err(error) => bot.fail(&error),
             }
@@ -305,12 +358,16 @@ impl Bot {
 }
 
 impl Inner {
+    /// The time.
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// Changes the list of what runs, and counts it.
     fn steer<T>(&self, change: impl FnOnce(&mut BTreeMap<DeploymentId, Steering>) -> T) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut running);
-        // A second deployment of an environment is refused, so none waits.
-        self.metrics.deployments_open(running.len(), 0);
+        self.metrics.deployments_running(running.len());
     }
 
     /// What a command is about; the fleet's only environment if none was named.
@@ -362,16 +419,21 @@ impl Inner {
         troubles.rooms.iter().map(|(room, why)| format!("{room}: {why}")).collect()
     }
 
-    /// Refuses while another deployment has the environment. What `mends` may pass one that is stuck.
-    fn refuse_when_locked(&self, spec: &EnvironmentSpec, mends: bool) -> Result<(), Refusal> {
+    /// So many deployments wait.
+    fn count_waiting(&self, waiting: usize) {
+        self.metrics.deployments_waiting(waiting);
+    }
+
+    /// Refuses what doesn't mend while a deployment is stuck.
+    fn refuse_when_stuck(&self, spec: &EnvironmentSpec) -> Result<(), Refusal> {
         match self.ledger.lock(&spec.app, &spec.environment)? {
-            Some(holder) if holder.phase != PhaseName::Stuck || !mends => Err(self.held(&spec.app, &spec.environment, &holder)),
+            Some(holder) if holder.phase == PhaseName::Stuck => Err(self.held(&spec.app, &spec.environment, &holder)),
             Some(_) | None => Ok(()),
         }
     }
 
     fn held(&self, app: &AppName, environment: &EnvironmentName, holder: &Summary) -> Refusal {
-        Refusal::Told(views::held(app, environment, holder, &self.prefix, Timestamp::now()))
+        Refusal::Told(views::held(app, environment, holder, &self.prefix, self.now()))
     }
 
     /// Stops everything: after a failed write nobody knows what is durable.

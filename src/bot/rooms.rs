@@ -9,15 +9,15 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Bot, views};
-use crate::chat::{Chat, ChatError, Reply};
+use super::{Bot, news, views};
+use crate::chat::{Audience, Became, Chat, ChatError, Reply};
+use crate::domain::deployment::{Event, Phase};
 use crate::domain::message::{MessageRef, RoomId};
-use crate::store::{LedgerError, Post, PostId};
+use crate::store::{LedgerError, Post, PostId, Told};
 
 /// The shortest time between two edits of a message.
 const EDIT_EVERY: Duration = Duration::from_secs(1);
@@ -149,17 +149,49 @@ impl Room {
                 let now = Instant::now();
                 return Ok(Some(next_edit.unwrap_or(now)));
             }
-            let reply = self.render(&post)?;
-            self.post(id, &reply, &format!("post:{}", id.0)).await?;
+            match self.render(&post).await? {
+                Some(reply) => self.post(id, &post, &reply, &format!("post:{}", id.0)).await?,
+                None => self.pass_over(id).await?,
+            }
         }
         Ok(next_edit)
     }
 
-    async fn post(&mut self, id: PostId, reply: &Reply, key: &str) -> Result<(), Trouble> {
-        let message = self.bot.within_deadline(self.chat.post(&self.room, reply, key)).await?;
-        self.bot.ledger.posted(self.room.clone(), id, message, Timestamp::now()).await?;
+    /// Something that another room is told.
+    async fn pass_over(&self, id: PostId) -> Result<(), Trouble> {
+        let nowhere = MessageRef { room: self.room.clone(), id: String::new() };
+        Ok(self.bot.ledger.posted(self.room.clone(), id, nowhere, self.bot.now()).await?)
+    }
+
+    async fn post(&mut self, id: PostId, post: &Post, reply: &Reply, key: &str) -> Result<(), Trouble> {
+        let asked = self.asked_by(post)?;
+        let bot = self.bot.clone();
+        let posting = match bot.posting.get(&self.room) {
+            Some(posting) => Some(posting.lock().await),
+            None => None,
+        };
+        let message = match &asked {
+            Some(message) => self.bot.within_deadline(self.chat.answer(message, Audience::Room, reply, key)).await?,
+            None => self.bot.within_deadline(self.chat.post(&self.room, reply, key)).await?,
+        };
+        let watched = !self.is_over(post)?;
+        self.bot.ledger.shown(self.room.clone(), id, message, watched, self.bot.now()).await?;
+        drop(posting);
         self.shown.insert(id, (hash(reply), Instant::now()));
+        if let (Post::Closing { id }, Some(message)) = (post, &asked) {
+            let succeeded = self.bot.ledger.state(*id)?.is_some_and(|state| state.phase == Phase::Succeeded);
+            let what = if succeeded { Became::Succeeded } else { Became::Failed };
+            self.bot.became(message, what).await;
+        }
         Ok(())
+    }
+
+    /// The message of this room that asked for the deployment which a post is about.
+    fn asked_by(&self, post: &Post) -> Result<Option<MessageRef>, LedgerError> {
+        let (Post::Live { id } | Post::Closing { id }) = post else { return Ok(None) };
+        let events = self.bot.ledger.events(*id)?.into_iter();
+        let mut causes = events.filter_map(|(_, event)| if let Event::Requested { cause, .. } = event { cause } else { None });
+        Ok(causes.find(|message| message.room == self.room))
     }
 
     /// Whether a post closes a deployment whose live message hasn't got its last state yet.
@@ -170,43 +202,75 @@ impl Room {
 
     /// Edits a live message if it should show something else by now; settles it when that was its last state.
     async fn refresh(&mut self, id: PostId, post: &Post, message: &MessageRef) -> Result<(), Trouble> {
-        let over = match post {
-            Post::Live { id } => self.bot.ledger.state(*id)?.is_none_or(|state| state.phase.is_final()),
-            Post::Build { .. } | Post::Closing { .. } => true,
-        };
-        let reply = self.render(post)?;
+        let over = self.is_over(post)?;
+        let Some(reply) = self.render(post).await? else { return Ok(()) };
         let changed = self.shown.get(&id).is_none_or(|(shown, _)| *shown != hash(&reply));
         if changed || over {
             match self.bot.within_deadline(self.chat.edit(message, &reply, over)).await {
                 Ok(()) => self.bot.metrics.chat_edited(),
                 // Someone deleted it, or it is on a terminal that was closed; the closing message still comes.
                 Err(ChatError::Gone(_)) if over => {}
-                Err(ChatError::Gone(gone)) => return self.post(id, &reply, &format!("post:{}:after:{}", id.0, gone.id)).await,
+                Err(ChatError::Gone(gone)) => return self.gone(id, post, &reply, &gone).await,
                 Err(error) => return Err(error.into()),
             }
             self.shown.insert(id, (hash(&reply), Instant::now()));
         }
         if over {
-            self.bot.ledger.settled(self.room.clone(), id, Timestamp::now()).await?;
+            self.bot.ledger.settled(self.room.clone(), id, self.bot.now()).await?;
             self.shown.remove(&id);
         }
         Ok(())
     }
 
-    fn render(&self, post: &Post) -> Result<Reply, LedgerError> {
-        let gone = || views::line(crate::chat::Tone::Info, "this was lost from the store");
+    /// A message is gone: a call for votes takes the votes with it, anything else is shown again.
+    async fn gone(&mut self, id: PostId, post: &Post, reply: &Reply, gone: &MessageRef) -> Result<(), Trouble> {
+        if matches!(post, Post::Votes { .. }) && !self.chat.forgets() {
+            self.bot.votes_lost(gone).await?;
+            return Ok(self.bot.ledger.settled(self.room.clone(), id, self.bot.now()).await?);
+        }
+        self.post(id, post, reply, &format!("post:{}:after:{}", id.0, gone.id)).await
+    }
+
+    /// Whether a post shows its last state, and nobody can answer to it any more.
+    fn is_over(&self, post: &Post) -> Result<bool, LedgerError> {
+        let ledger = &self.bot.ledger;
         Ok(match post {
-            Post::Build { seq } => {
-                self.bot.ledger.build_at(*seq)?.map_or_else(gone, |build| views::announcement(&build, &self.bot.prefix))
-            }
-            Post::Live { id } => {
-                let notes = self.bot.pipeline.outputs().notes().borrow().clone();
-                self.bot.ledger.state(*id)?.map_or_else(gone, |state| views::live(*id, &state, &notes, Timestamp::now()))
-            }
-            Post::Closing { id } => {
-                self.bot.ledger.state(*id)?.map_or_else(gone, |state| views::closing(*id, &state, &self.bot.prefix))
-            }
+            Post::Live { id } => ledger.state(*id)?.is_none_or(|state| state.phase.is_final()),
+            Post::Votes { seq } => self.bot.open_call(*seq)?.is_none(),
+            Post::Closing { id } => ledger.state(*id)?.is_none_or(|state| !self.bot.may_be_answered(*id, &state)),
+            Post::Told { seq } => !self.bot.asks(*seq)?,
+            Post::Build { .. } => true,
         })
+    }
+
+    /// What a post shows; `None` if this room isn't told.
+    async fn render(&self, post: &Post) -> Result<Option<Reply>, LedgerError> {
+        let bot = &self.bot;
+        let reply = match post {
+            Post::Build { seq } => match bot.ledger.build_at(*seq)? {
+                Some(build) => Some(views::announcement(&build, &news::of_build(&bot.ledger, *seq, &build)?, &bot.prefix)),
+                None => None,
+            },
+            Post::Live { id } => {
+                let notes = bot.pipeline.outputs().notes().borrow().clone();
+                bot.ledger.state(*id)?.map(|state| views::live(*id, &state, &notes, &bot.prefix, self.bot.now()))
+            }
+            Post::Closing { id } => match bot.ledger.state(*id)? {
+                Some(state) => {
+                    Some(views::closing(*id, &state, Some(&news::of_deployment(&bot.ledger, *id, &state)?), &bot.prefix))
+                }
+                None => None,
+            },
+            Post::Votes { seq } => bot.call_shown(*seq)?,
+            Post::Told { seq } => match bot.ledger.told(*seq)? {
+                Some((_, Told::Notice { only: Some(room), .. } | Told::NotCounted { only: room, .. })) if room != self.room => {
+                    return Ok(None);
+                }
+                Some((at, told)) => Some(views::told(&told, at, &bot.emojis, &bot.prefix)),
+                None => None,
+            },
+        };
+        Ok(Some(reply.unwrap_or_else(|| views::line(crate::chat::Tone::Info, "this was lost from the store"))))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The names that people may type, as the fleet file has them.
 
-use crate::domain::names::{AppName, EnvironmentName, RoleName};
+use crate::domain::names::{AppName, EnvironmentName, PersonName, RoleName};
 use crate::fleet::Fleet;
 use crate::runbook::Vocabulary;
 
@@ -20,5 +20,9 @@ impl Vocabulary for Fleet {
         roles.sort();
         roles.dedup();
         roles
+    }
+
+    fn people(&self) -> Vec<PersonName> {
+        self.people.keys().cloned().collect()
     }
 }

@@ -5,10 +5,8 @@
 //! is a line. Being a process's own terminal it has one limit that real services don't have: what was shown and with
 //! which key is known for this run only. A message of an earlier run is [`Gone`](ChatError::Gone), and is posted again.
 
-mod board;
 mod desk;
 mod look;
-mod news;
 mod screen;
 mod surface;
 mod typed;
@@ -23,11 +21,12 @@ use tokio::sync::{Mutex, mpsc};
 pub use self::look::Look;
 pub use self::screen::Size;
 
-use self::board::{Author, Board};
 use self::desk::{Desk, account};
 use self::screen::Screen;
 use self::surface::{Lines, Surface, View};
-use self::typed::{HELP, LineReader, Typed};
+use self::typed::{HELP, Typed};
+use super::board::{Author, Board};
+use super::input::LineReader;
 use super::{Chat, ChatError, ChatEvent, Reply, text};
 use crate::domain::message::{Account, MessageRef, RoomId};
 
@@ -125,6 +124,8 @@ impl Console {
                 (desk.surface.note(&note), Vec::new())
             }
             Typed::React { emoji, message } => desk.react(emoji, message, (self.now)()),
+            Typed::Unreact { emoji, message } => desk.unreact(emoji, message, (self.now)()),
+            Typed::Delete { message } => desk.delete(message),
             Typed::Edit { message, text } => (desk.edit(message, text), Vec::new()),
             Typed::Help => (HELP.iter().map(|line| desk.surface.note(line)).collect(), Vec::new()),
             Typed::Wrong(why) => (desk.surface.note(&why), Vec::new()),
@@ -139,6 +140,10 @@ impl Console {
 
 #[async_trait]
 impl Chat for Console {
+    fn forgets(&self) -> bool {
+        true
+    }
+
     fn rooms(&self) -> Vec<RoomId> {
         vec![self.room.clone()]
     }
@@ -151,13 +156,21 @@ impl Chat for Console {
         let prompt = desk.surface.open();
         let _ = desk.write(&prompt).await;
         drop(desk);
+        if to.send(ChatEvent::Connected { room: self.room.clone() }).await.is_err() {
+            return Ok(());
+        }
+        let mut somebody_is_there = false;
         loop {
             tokio::select! {
                 line = ears.input.next() => {
                     // An input that can't be read is at its end.
                     let Ok(Some(line)) = line else { break };
-                    let Some(events) = self.typed(&line).await else { break };
+                    let Some(events) = self.typed(&line).await else {
+                        somebody_is_there = true;
+                        break;
+                    };
                     for event in events {
+                        somebody_is_there = true;
                         if to.send(event).await.is_err() {
                             return Ok(());
                         }
@@ -175,7 +188,11 @@ impl Chat for Console {
         let out = desk.surface.close();
         let _ = desk.write(&out).await;
         drop(desk);
-        let _ = to.send(ChatEvent::Closed).await;
+        if somebody_is_there {
+            let _ = to.send(ChatEvent::Closed).await;
+        } else {
+            tracing::info!("nobody is at the terminal; the bot runs until SIGTERM");
+        }
         Ok(())
     }
 

@@ -3,10 +3,18 @@
 //! A reply is structure, not markup: each adapter escapes all text and decides how a table looks. The one convention
 //! inside a text is a pair of backticks around what people may type or copy.
 
+mod board;
 pub mod console;
+mod emoji;
+mod input;
+pub mod local;
+pub mod news;
 pub mod text;
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::domain::message::{Account, Message, MessageRef, RoomId};
@@ -25,7 +33,28 @@ pub enum ChatEvent {
         /// The emoji, without variation selectors.
         emoji: String,
     },
-    /// The people have gone (end of the terminal's input); the bot may finish.
+    /// A person took an emoji back from a message.
+    Unreacted {
+        /// Which message.
+        to: MessageRef,
+        /// Who.
+        author: Account,
+        /// The emoji, without variation selectors.
+        emoji: String,
+    },
+    /// A message is gone, whoever removed it.
+    Deleted {
+        /// Which.
+        message: MessageRef,
+    },
+    /// The chat is there, for the first time or after a gap: reactions may have come and gone meanwhile. Sent for each room
+    /// before anything else of it.
+    Connected {
+        /// Which room.
+        room: RoomId,
+    },
+    /// The people were there and have gone for good (end of the terminal's input): the bot does what they said, and ends. A chat
+    /// in which nobody ever was just ends its listener.
     Closed,
 }
 
@@ -71,6 +100,34 @@ pub struct Reply {
     pub body: Vec<Block>,
 }
 
+/// Whom an answer is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Audience {
+    /// Whoever wrote the message; others may see it.
+    Author,
+    /// Everybody in the room.
+    Room,
+}
+
+/// What became of something that a person wrote, or of a reaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Became {
+    /// Nothing: it is none of the bot's business.
+    Ignored,
+    /// It was answered, and that was all.
+    Answered,
+    /// It was refused, and the answer says why.
+    Refused,
+    /// It started a deployment, whose messages are the answer; how that ends is told later.
+    Started,
+    /// The deployment succeeded.
+    Succeeded,
+    /// The deployment didn't: all is as before, or it is stuck.
+    Failed,
+}
+
 /// Why a chat did not do it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChatError {
@@ -83,6 +140,9 @@ pub enum ChatError {
 }
 
 /// A chat service.
+///
+/// It passes on what people do and nothing else: the messages and reactions of bots and webhooks, the bot's own among them, are
+/// never heard and never counted.
 #[async_trait]
 pub trait Chat: Send + Sync {
     /// The rooms that it serves.
@@ -94,12 +154,33 @@ pub trait Chat: Send + Sync {
     /// Shows a reply. The same `key` is never shown twice, even when the bot died between showing it and noting that.
     async fn post(&self, room: &RoomId, reply: &Reply, key: &str) -> Result<MessageRef, ChatError>;
 
+    /// Shows a reply that belongs to a message; otherwise as [`post`](Chat::post), which is all that most chats do.
+    async fn answer(&self, to: &MessageRef, _whom: Audience, reply: &Reply, key: &str) -> Result<MessageRef, ChatError> {
+        self.post(&to.room, reply, key).await
+    }
+
+    /// Tells what became of a message, or of the newest reaction to one of the bot's, once all that belongs to it has been
+    /// shown. Chats whose people are programs pass it on; it must not wait for them.
+    async fn became(&self, _message: &MessageRef, _what: Became) {}
+
     /// Changes a reply in place. `last` says that it is the message's final state.
     async fn edit(&self, message: &MessageRef, reply: &Reply, last: bool) -> Result<(), ChatError>;
 
     /// Puts an emoji to a message, once.
     async fn react(&self, message: &MessageRef, emoji: &str) -> Result<(), ChatError>;
 
-    /// Who put which emoji to a message, without the bot's own.
+    /// Which people have which emoji at a message now.
     async fn reactions(&self, message: &MessageRef) -> Result<Vec<(Account, String)>, ChatError>;
+
+    /// Whether its messages and the reactions to them end with this process. Then a message that is gone says nothing of what people
+    /// want; elsewhere somebody deleted it.
+    fn forgets(&self) -> bool {
+        false
+    }
+
+    /// The platform's own roles of an account, by id with the platform in front: `discord:1234`. Asked anew whenever a vote is
+    /// counted. A platform without roles has none to tell.
+    async fn roles(&self, _account: &Account) -> Result<BTreeSet<String>, ChatError> {
+        Ok(BTreeSet::new())
+    }
 }

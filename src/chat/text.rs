@@ -72,6 +72,15 @@ pub fn lines(reply: &Reply, label: &str, width: Option<usize>) -> Vec<TextLine> 
     lines
 }
 
+/// A reply as one text of a line, for where it is quoted: its title and its sentences.
+pub fn plain(reply: &Reply) -> String {
+    let sentences = reply.body.iter().filter_map(|block| match block {
+        Block::Line(text) => Some(clean(text)),
+        Block::Table { .. } | Block::Output(_) => None,
+    });
+    std::iter::once(clean(&reply.title)).chain(sentences).collect::<Vec<_>>().join("; ")
+}
+
 /// How many columns a text takes.
 pub fn width(text: &str) -> usize {
     text.width()

@@ -9,10 +9,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{BROKEN, failed, log, wiring};
-use crate::bot::{Bot, BuildIntake, End, Parts, Vitals};
+use crate::bot::{Bot, BuildIntake, Emojis, End, Habits, Parts, Vitals};
 use crate::builds;
 use crate::chat::Chat;
 use crate::chat::console::{Console, Look};
+use crate::chat::local::{Local, system_user};
+use crate::clock::Clock;
 use crate::http::{self, App, Limits, Metrics};
 use crate::settings::Settings;
 use crate::store::Ledger;
@@ -48,6 +50,11 @@ async fn bot(settings: Settings) -> ExitCode {
     if let Some(story) = recovery.story() {
         tracing::warn!("{story}");
     }
+    // The ledger is ours now, so whatever socket is in its folder is nobody's.
+    let local = match Local::open(&settings.store, system_user, Timestamp::now) {
+        Ok(local) => Arc::new(local),
+        Err(error) => return failed(&error),
+    };
     let engine = match world.engine(&settings).await {
         Ok(engine) => engine,
         Err(error) => return failed(&error),
@@ -67,7 +74,7 @@ async fn bot(settings: Settings) -> ExitCode {
         catalog: world.catalog.clone(),
         ledger: ledger.clone(),
         engine,
-        chats: vec![Arc::new(console) as Arc<dyn Chat>],
+        chats: vec![Arc::new(console) as Arc<dyn Chat>, local.clone()],
         metrics: metrics.clone(),
         prefix: match settings.prefix.parse() {
             Ok(prefix) => prefix,
@@ -76,6 +83,14 @@ async fn bot(settings: Settings) -> ExitCode {
         outputs: settings.store.join("outputs"),
         output_keep: settings.output_keep,
         redactor: world.redactor.clone(),
+        heartbeat: Some(settings.store.join("alive")),
+        habits: Habits {
+            emojis: Emojis { approve: settings.approve_emoji.clone(), reject: settings.reject_emoji.clone() },
+            stale_after: settings.stale_after,
+            drift_every: settings.drift_every,
+            post_head: settings.post_head.clone(),
+        },
+        clock: Clock::system(),
     });
     let bot = match started.await {
         Ok(bot) => bot,
@@ -98,6 +113,9 @@ async fn bot(settings: Settings) -> ExitCode {
     closing.cancel();
     // It only ends when its last request has; a panic in it was logged.
     let _ = server.await;
+    if let Err(error) = local.close() {
+        tracing::warn!(%error, "the local chat's socket can't be removed; the next start does that");
+    }
     match end {
         End::Stopped => ExitCode::SUCCESS,
         End::Broken => {

@@ -8,6 +8,7 @@ use crate::engine::Engine;
 use crate::engine::ssh::registries::Login;
 use crate::engine::ssh::{SshEngine, SshSettings};
 use crate::fleet::{self, Fleet};
+use crate::problem::Problem;
 use crate::runbook::Catalog;
 use crate::secret::{Redactor, Secret};
 use crate::settings::Settings;
@@ -29,11 +30,15 @@ impl fmt::Display for Problems {
 }
 
 /// What can be read of the fleet file and of the runbooks, and everything that is wrong with them.
-fn files(fleet: &Path, commands: Option<&Path>) -> (Option<Fleet>, Option<Catalog>, Vec<String>) {
+pub(super) fn files(fleet: &Path, commands: Option<&Path>) -> (Option<Fleet>, Option<Catalog>, Vec<String>) {
     let mut problems = Vec::new();
     let fleet = Fleet::load(fleet).map_err(|problem| problems.push(problem.to_string())).ok();
     let catalog = commands.map_or_else(Catalog::builtin, Catalog::load);
     let catalog = catalog.map_err(|problem| problems.push(problem.to_string())).ok();
+    if let (Some(fleet), Some(catalog)) = (&fleet, &catalog) {
+        let known = catalog.runbooks().map(|runbook| runbook.name.as_str());
+        problems.extend(fleet.commands_unknown(known).iter().map(ToString::to_string));
+    }
     (fleet, catalog, problems)
 }
 
@@ -53,6 +58,9 @@ impl World {
         redactor.learn_all(settings.webhook_secrets.values().flatten().map(Secret::expose));
         match (fleet, catalog) {
             (Some(fleet), Some(catalog)) if problems.is_empty() => {
+                for Problem { place, line, text, .. } in &fleet.warnings {
+                    tracing::warn!("{place}:{}: {text}", line.unwrap_or_default());
+                }
                 Ok(World { fleet: Arc::new(fleet), catalog: Arc::new(catalog), redactor })
             }
             _ => Err(Problems(problems)),
@@ -80,5 +88,28 @@ impl World {
             redactor: self.redactor.clone(),
         };
         Ok(Arc::new(SshEngine::start(parts).await?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_command_that_the_fleet_file_names_is_one_of_the_commands() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("fleet.toml");
+        let source = |command: &str| {
+            let people = "[people.anna]\naccounts = [\"local:anna\"]\n[apps.a]\nimage = \"a\"\n";
+            let web = "[apps.a.environments.x.roles.web]\nhosts = [\"h\"]\nhealth = { running = \"5s\" }\n";
+            format!("{people}{web}[[access.rules]]\npeople = [\"anna\"]\ncommands = [\"revert\", \"{command}\"]")
+        };
+        fs::write(&file, source("deplyo")).unwrap();
+        let said = format!("{}:10: no command `deplyo`; did you mean `deploy`?", file.display());
+        assert_eq!(files(&file, None).2, [said]);
+        fs::write(&file, source("deploy")).unwrap();
+        assert_eq!(files(&file, None).2, [""; 0]);
     }
 }

@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::freeze::Freeze;
 use super::message::Account;
 use super::names::{AppName, CommandName, EnvironmentName, GroupName, PersonName};
@@ -75,6 +77,20 @@ pub struct Standing {
     pub groups: BTreeSet<GroupName>,
 }
 
+impl Policy {
+    /// The votes that a command takes here, if it takes any.
+    pub fn approval_of(&self, command: &CommandName) -> Option<&ApprovalPolicy> {
+        self.approval.as_ref().filter(|approval| approval.commands.as_ref().is_none_or(|commands| commands.contains(command)))
+    }
+}
+
+impl OnFailure {
+    /// For plans of journals that knew no other way.
+    pub fn is_undo(&self) -> bool {
+        *self == OnFailure::Undo
+    }
+}
+
 impl Standing {
     /// Whether they are among these.
     pub fn is_among(&self, who: &Who) -> bool {
@@ -127,7 +143,8 @@ pub struct ApprovalPolicy {
 }
 
 /// How a vote is given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Strength {
     /// An emoji at the message suffices.
     #[default]
@@ -144,7 +161,8 @@ pub struct Automatic {
 }
 
 /// What an environment is locked after, by the bot itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LockAfter {
     /// A deployment that was put back.
     Undone,
@@ -153,7 +171,7 @@ pub enum LockAfter {
 }
 
 /// What happens when an action fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "then")]
 pub enum OnFailure {
     /// All is put back at once.

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
+use super::hashed::hashed;
 use super::names::{AppName, EnvironmentName, HostName, Repository, RoleName, TaskName};
 use super::policy::Policy;
 
@@ -21,6 +21,16 @@ impl Millis {
     /// `n` whole seconds.
     pub const fn seconds(n: u64) -> Millis {
         Millis(n * 1000)
+    }
+
+    /// Whether it is no time at all.
+    pub fn is_zero(&self) -> bool {
+        self.0 == 0
+    }
+
+    /// The moment so long after `at`; the end of time if there is none.
+    pub fn after(self, at: jiff::Timestamp) -> jiff::Timestamp {
+        at.checked_add(self.duration()).unwrap_or(jiff::Timestamp::MAX)
     }
 
     /// The same span for the timers of std and tokio.
@@ -54,6 +64,27 @@ pub struct EnvironmentSpec {
     pub min_free_mib: u64,
     /// What it demands of those who change it.
     pub policy: Policy,
+}
+
+impl EnvironmentSpec {
+    /// Tells whether a plan was made from this very spec: the hash of all but the policy, which changes nothing of what a
+    /// deployment does.
+    pub fn revision(&self) -> String {
+        let EnvironmentSpec {
+            app,
+            environment,
+            image,
+            roles,
+            roll,
+            tasks,
+            hosts,
+            tag_folder,
+            pulls_at_once,
+            min_free_mib,
+            policy: _,
+        } = self;
+        hashed(&(app, environment, image, roles, roll, tasks, hosts, tag_folder, pulls_at_once, min_free_mib))
+    }
 }
 
 /// How Shipmate reaches a host and what listens there.
@@ -124,9 +155,7 @@ impl RoleSpec {
 
     /// Tells whether a container was made from this very spec: 12 hexadecimal digits of its hash. Secrets count by name only.
     pub fn revision(&self) -> String {
-        // Plain data with string keys only: serialising it can't fail; an empty text would still be a valid input of the hash.
-        let text = serde_json::to_vec(self.container()).unwrap_or_default();
-        let mut digits = hex::encode(Sha256::digest(&text));
+        let mut digits = hashed(self.container());
         digits.truncate(12);
         digits
     }

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::App;
 use super::container::Common;
 use super::reader::{Table, Value};
-use super::role;
 use super::values::{address, command, path, placeholders, some_time};
+use super::who::Roster;
+use super::{policy, role};
 use crate::domain::names::{AppName, EnvironmentName, HostName, Repository, RoleName, TaskName, printable};
-use crate::domain::policy::Policy;
 use crate::domain::spec::{EnvironmentSpec, HostSpec, Millis, RoleSpec, RouterSpec, Service, TaskSpec};
 use crate::nearest::{hint, listed};
 
@@ -25,6 +25,8 @@ pub(super) struct Shared<'f> {
     pub(super) hosts: &'f BTreeMap<HostName, HostSpec>,
     /// `[routers]`.
     pub(super) routers: &'f BTreeMap<String, RouterSpec>,
+    /// `[people]` and `[groups]`.
+    pub(super) roster: Roster<'f>,
 }
 
 impl Shared<'_> {
@@ -54,6 +56,7 @@ pub(super) fn read(name: &AppName, value: Value<'_>, shared: Shared<'_>) -> Opti
         if let Some(value) = environments.filter(|value| value.entries().is_some_and(|entries| entries.is_empty())) {
             value.problem("the app has no environment");
         }
+        environments.into_iter().for_each(policy::circles);
         let default = table.get("default_environment").and_then(|value| default_environment(value, environments?));
         (image, read, default)
     });
@@ -106,7 +109,7 @@ fn read_environment(
             pulls_at_once: table.or("pulls_at_once", 8, |value| value.whole(1..=1000).and_then(|n| usize::try_from(n).ok())),
             min_free_mib: table.or("min_free_mib", 1024, |value| value.whole(0..=1 << 30)),
             image: image?.clone(),
-            policy: Policy::default(),
+            policy: policy::read(&table, app, environment, shared.roster),
         })
     });
     spec.flatten()

@@ -100,7 +100,8 @@ fn source(value: Value<'_>) -> Option<String> {
     Some(name.to_owned())
 }
 
-fn known_app(value: Value<'_>, apps: &[&str]) -> Option<AppName> {
+/// An app; that it is one of `apps` is checked.
+pub(super) fn known_app(value: Value<'_>, apps: &[&str]) -> Option<AppName> {
     let name: AppName = value.parse()?;
     if !apps.contains(&name.as_str()) {
         value.problem(format!("no app `{name}`{}", hint(name.as_str(), apps.iter().copied())));

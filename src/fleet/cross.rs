@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::container::overlap;
-use super::reader::Document;
-use super::{Fleet, SecretNeed};
+use super::reader::{Document, Value};
+use super::{CommandNamed, Fleet, SecretNeed};
 use crate::domain::names::HostName;
 use crate::domain::spec::{EnvValue, EnvironmentSpec, HostPort, Service};
-use crate::problem::Problem;
 
 /// Reports what clashes.
 pub(super) fn clashes(fleet: &Fleet, document: &Document<'_>) {
@@ -70,7 +69,7 @@ fn tag_folders(fleet: &Fleet, document: &Document<'_>) {
 }
 
 /// Tells of parts that nothing uses: most likely a name is mistyped.
-pub(super) fn unused(fleet: &Fleet, document: &Document<'_>) -> Vec<Problem> {
+pub(super) fn unused(fleet: &Fleet, document: &Document<'_>) {
     let used_hosts = fleet.hosts();
     let roles = || fleet.environments().flat_map(|spec| spec.roles.values());
     let used = |kind: &str, name: &str| match kind {
@@ -78,21 +77,36 @@ pub(super) fn unused(fleet: &Fleet, document: &Document<'_>) -> Vec<Problem> {
         "routers" => roles().any(|role| role.router.as_ref().is_some_and(|router| router.name == name)),
         _ => fleet.apps.values().any(|app| app.image.registry() == name),
     };
-    let mut warnings = Vec::new();
     for (kind, what) in [
         ("hosts", "no role uses the host"),
         ("routers", "no role uses the router"),
         ("registries", "no app's image comes from the registry"),
     ] {
         let entries = document.find(&[kind]).and_then(|value| value.entries()).unwrap_or_default();
-        warnings.extend(
-            entries
-                .into_iter()
-                .filter(|entry| !used(kind, entry.key))
-                .filter_map(|entry| entry.warning(format!("{what} `{}`", entry.key))),
-        );
+        let unused = entries.into_iter().filter(|entry| !used(kind, entry.key));
+        unused.for_each(|entry| entry.warn(format!("{what} `{}`", entry.key)));
     }
-    warnings
+}
+
+/// The commands that the file names, each with its line.
+pub(super) fn commands(document: &Document<'_>) -> Vec<CommandNamed> {
+    let access = document.find(&["access"]);
+    let rules = access.and_then(|access| listed_in(access, "rules")).unwrap_or_default();
+    let apps = document.find(&["apps"]).map(|apps| apps.children()).unwrap_or_default();
+    let environments = apps.iter().filter_map(|app| app.entry("environments")).flat_map(|of| of.children());
+    let approvals = environments.filter_map(|environment| environment.entry("approval"));
+    let lists = rules.into_iter().chain(approvals).filter_map(|holder| listed_in(holder, "commands"));
+    let guests = access.and_then(|access| listed_in(access, "guests"));
+    let named = guests.into_iter().chain(lists).flatten().filter(Value::is_text);
+    let named = named.filter_map(|item| Some(CommandNamed { command: item.text()?.parse().ok()?, line: item.line() }));
+    let mut named: Vec<CommandNamed> = named.collect();
+    named.sort_by_key(|named| named.line);
+    named
+}
+
+/// The items of a list that a table has at a key. What is no list was reported where it is read.
+fn listed_in<'a>(value: Value<'a>, key: &str) -> Option<Vec<Value<'a>>> {
+    value.entry(key).filter(Value::is_list).and_then(Value::items)
 }
 
 /// The secrets that containers and registries need, each once, with the line that asks for it.

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::app::{self, DOCKER_SOCKET, Shared, own_address};
 use super::reader::{Document, Table, Value};
 use super::values::{address, command, path, placeholders, some_time, variable};
-use super::{App, Fleet, Login, Person, builds, cross};
+use super::who::Roster;
+use super::{App, Fleet, Login, Person, access, builds, cross};
 use crate::domain::message::Account;
 use crate::domain::names::{AppName, GroupName, HostName, PersonName, printable};
 use crate::domain::policy::Access;
@@ -13,8 +14,8 @@ use crate::domain::spec::{HostSpec, Millis, RouterSpec};
 use crate::nearest::{did_you_mean, hint, listed};
 use crate::problem::Problems;
 
-/// The chats that an account may be of.
-const PLATFORMS: [&str; 3] = ["terminal", "discord", "matrix"];
+/// The chats that an account may be of; `local` is the bot's own machine, whose accounts are its users.
+const PLATFORMS: [&str; 4] = ["terminal", "discord", "matrix", "local"];
 
 /// What a router's commands may have filled in.
 const PLACEHOLDERS: [&str; 5] = ["app", "environment", "role", "host", "address"];
@@ -30,8 +31,10 @@ pub(super) fn read(place: &str, source: &str) -> Result<Fleet, Problems> {
     let fleet = root.table("fleet", |table| {
         let mut fleet = fleet(place, &table);
         cross::clashes(&fleet, &document);
-        fleet.warnings = cross::unused(&fleet, &document);
+        cross::unused(&fleet, &document);
+        fleet.warnings = document.warnings();
         fleet.secrets = cross::secrets(&fleet, &document);
+        fleet.commands = cross::commands(&document);
         fleet
     });
     document.finish(fleet)
@@ -41,29 +44,33 @@ pub(super) fn fleet(place: &str, table: &Table<'_>) -> Fleet {
     let people = table.or("people", BTreeMap::new(), |value| Some(people(value)));
     let hosts = table.or("hosts", BTreeMap::new(), |value| Some(value.named(host)));
     let routers = table.or("routers", BTreeMap::new(), |value| Some(value.named(|name: &String, entry| router(name, entry))));
-    let shared = Shared { hosts: &hosts, routers: &routers };
-    let apps = table.need("apps", "begin one with [apps.NAME] and `image`");
-    let names: Vec<&str> = apps.and_then(Value::entries).unwrap_or_default().iter().map(|app| app.key).collect();
-    if let Some(apps) = apps.filter(|_| names.is_empty()) {
-        apps.problem("the fleet has no app: begin one with [apps.NAME] and `image`");
-    }
-    let rules = table.or("builds", vec![], |value| Some(value.list(|rule| builds::read(rule, &names))));
     let mut groups: BTreeMap<GroupName, BTreeSet<PersonName>> = BTreeMap::new();
     for person in people.values() {
         for group in &person.groups {
             groups.entry(group.clone()).or_default().insert(person.name.clone());
         }
     }
+    let platform_roles = table.or("groups", BTreeMap::new(), |value| Some(access::platform_roles(value)));
+    let roster = Roster { people: &people, groups: &groups, platform_roles: &platform_roles };
+    let access = table.or("access", Access::default(), |value| access::read(value, roster));
+    let shared = Shared { hosts: &hosts, routers: &routers, roster };
+    let apps = table.need("apps", "begin one with [apps.NAME] and `image`");
+    let names: Vec<&str> = apps.and_then(Value::entries).unwrap_or_default().iter().map(|app| app.key).collect();
+    if let Some(apps) = apps.filter(|_| names.is_empty()) {
+        apps.problem("the fleet has no app: begin one with [apps.NAME] and `image`");
+    }
+    let rules = table.or("builds", vec![], |value| Some(value.list(|rule| builds::read(rule, &names))));
     Fleet {
         place: place.to_owned(),
         apps: apps.map(|value| value.named::<AppName, App>(|name, entry| app::read(name, entry, shared))).unwrap_or_default(),
         people,
         groups,
-        access: Access::default(),
+        access: Access { platform_roles, ..access },
         builds: builds::with_default(rules),
         registries: table.or("registries", BTreeMap::new(), |value| Some(registries(value))),
         warnings: vec![],
         secrets: vec![],
+        commands: vec![],
     }
 }
 
@@ -92,7 +99,7 @@ fn people(value: Value<'_>) -> BTreeMap<PersonName, Person> {
     people
 }
 
-fn parse_account(text: &str) -> Result<Account, String> {
+pub(super) fn parse_account(text: &str) -> Result<Account, String> {
     let (platform, id) = text.split_once(':').unwrap_or((text, ""));
     if !PLATFORMS.contains(&platform) {
         let hint = did_you_mean(platform, PLATFORMS);

@@ -3,19 +3,25 @@
 //! All of it is checked here, at once and with line numbers, and no other module ever sees the shape of the file: what
 //! leaves is [`Fleet`], made of the domain's own types. A file with any mistake yields no fleet at all.
 //!
-//! `file` reads the file from the top; `app`, `role`, `container`, `health`, `builds` and `template` its parts, with
-//! `values` for the grammars in them; `cross` checks what only the whole shows; `reader` keeps the mistakes.
+//! `file` reads the file from the top; `access`, `app`, `policy`, `freeze`, `role`, `container`, `health`, `builds` and
+//! `template` its parts, with `values` for the grammars in them and `who` for the people; `cross` checks what only the whole
+//! shows; `reader` keeps the mistakes.
 
+mod access;
 mod app;
 mod builds;
 mod container;
 mod cross;
+mod expect;
 mod file;
+mod freeze;
 mod health;
+mod policy;
 mod reader;
 mod role;
 mod template;
 mod values;
+mod who;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -24,14 +30,16 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use crate::builds::Notice;
+use crate::domain::build::{Build, BuildOutcome};
 use crate::domain::message::Account;
-use crate::domain::names::{AppName, EnvironmentName, GroupName, HostName, PersonName, Repository, printable};
+use crate::domain::names::{AppName, CommandName, EnvironmentName, GroupName, HostName, PersonName, Repository, printable};
 use crate::domain::policy::Access;
 use crate::domain::spec::EnvironmentSpec;
 use crate::nearest::{hint, listed};
 use crate::problem::{Problem, Problems};
 
 pub use builds::{BuildMatch, BuildRule};
+pub use expect::{Asker, Expectation, expectations};
 #[cfg(test)]
 mod tests;
 
@@ -58,6 +66,7 @@ pub struct Fleet {
     /// What is no mistake, but most likely none of what was meant.
     pub warnings: Vec<Problem>,
     secrets: Vec<SecretNeed>,
+    commands: Vec<CommandNamed>,
 }
 
 /// An app.
@@ -107,6 +116,15 @@ pub struct SecretNeed {
     pub line: usize,
     /// What for: `` `SECRET_KEY` of antisocial in production ``.
     pub purpose: String,
+}
+
+/// A command that the fleet file names, in a rule or a policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandNamed {
+    /// The command.
+    pub command: CommandName,
+    /// The line that names it.
+    pub line: usize,
 }
 
 /// Why a name means nothing here; the message is meant for the person who typed it.
@@ -228,6 +246,16 @@ impl Fleet {
         builds::read_notice(&self.builds, known, self.apps.keys().map(AppName::as_str), source, notice, at)
     }
 
+    /// The environments that a build is deployed to by itself: it is good, and of the branch that they follow.
+    pub fn automatic(&self, build: &Build) -> Vec<EnvironmentName> {
+        let environments = self.apps.get(&build.app).into_iter().flat_map(|app| &app.environments);
+        let follows = |spec: &EnvironmentSpec| {
+            let branch = spec.policy.automatic.as_ref().map(|automatic| automatic.branch.as_str());
+            build.outcome == BuildOutcome::Succeeded && branch.is_some() && branch == build.branch.as_deref()
+        };
+        environments.filter(|(_, spec)| follows(spec)).map(|(name, _)| name.clone()).collect()
+    }
+
     /// The variables of the bot's environment that containers and registries get values from, each once.
     pub fn secrets_needed(&self) -> &[SecretNeed] {
         &self.secrets
@@ -240,6 +268,26 @@ impl Fleet {
             .map(|need| {
                 let text = format!("`{}` has no value, which {} needs: set it in deploy.env", need.variable, need.purpose);
                 Problem::new(&self.place, text).at_line(need.line)
+            })
+            .collect()
+    }
+
+    /// The commands that rules and policies name, in the order of their lines. Whether there are such commands, the file can't know.
+    pub fn commands_named(&self) -> &[CommandNamed] {
+        &self.commands
+    }
+
+    /// Those of them that aren't among `known`: a rule that names one would never fit.
+    pub fn commands_unknown<'a>(&self, known: impl IntoIterator<Item = &'a str>) -> Vec<Problem> {
+        let known: Vec<&str> = known.into_iter().collect();
+        let unknown = self.commands.iter().filter(|named| !known.contains(&named.command.as_str()));
+        unknown
+            .map(|named| {
+                let hint = match hint(named.command.as_str(), known.iter().copied()) {
+                    none if none.is_empty() => "; `!help` lists those that there are".to_owned(),
+                    hint => hint,
+                };
+                Problem::new(&self.place, format!("no command `{}`{hint}", named.command)).at_line(named.line)
             })
             .collect()
     }

@@ -10,7 +10,8 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use toml::de::{DeTable, DeValue};
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
 
 use crate::domain::names::printable;
 use crate::nearest::{listed, nearest};
@@ -25,6 +26,7 @@ pub(super) struct Document<'s> {
     source: &'s str,
     root: DeValue<'s>,
     problems: RefCell<Vec<Problem>>,
+    warnings: RefCell<Vec<Problem>>,
     /// What was asked for, by kind of table: the keys that this program knows, and whether the file has them anywhere.
     pub(super) asked: RefCell<BTreeMap<&'static str, BTreeMap<&'static str, bool>>>,
 }
@@ -41,6 +43,7 @@ impl<'s> Document<'s> {
             source,
             root: DeValue::Table(table.into_inner()),
             problems: RefCell::default(),
+            warnings: RefCell::default(),
             asked: RefCell::default(),
         };
         for error in &errors {
@@ -55,14 +58,20 @@ impl<'s> Document<'s> {
         Value { document: self, key: "", at: 0, raw: &self.root }
     }
 
+    fn value<'a>(&'a self, key: &'a Spanned<DeString<'s>>, raw: &'a Spanned<DeValue<'s>>) -> Value<'a> {
+        Value { document: self, key: key.get_ref(), at: key.span().start, raw: raw.get_ref() }
+    }
+
     /// The value at a path of keys.
     pub(super) fn find(&self, path: &[&str]) -> Option<Value<'_>> {
-        let mut value = self.root();
-        for key in path {
-            let (key, raw) = value.raw.as_table()?.get_key_value(*key)?;
-            value = Value { document: self, key: key.get_ref(), at: key.span().start, raw: raw.get_ref() };
-        }
-        Some(value)
+        path.iter().try_fold(self.root(), |value, key| value.entry(key))
+    }
+
+    /// What was warned of so far, in the order of the lines.
+    pub(super) fn warnings(&self) -> Vec<Problem> {
+        let mut warnings = self.warnings.borrow().clone();
+        warnings.sort_by_key(|warning| warning.line);
+        warnings
     }
 
     /// `read`, if no mistake was found.
@@ -80,12 +89,16 @@ impl<'s> Document<'s> {
     }
 
     fn report(&self, at: usize, text: String, quote: bool) {
+        self.problems.borrow_mut().push(self.described(at, text, quote));
+    }
+
+    fn described(&self, at: usize, text: String, quote: bool) -> Problem {
         let at = at.min(self.source.len());
         let before = self.source.get(..at).unwrap_or(self.source);
         let above = before.matches('\n').count();
         let line = self.source.lines().nth(above).map(|line| printable(line.trim(), QUOTED).trim_end().to_owned());
         let quoted = line.filter(|line| quote && !line.is_empty());
-        self.problems.borrow_mut().push(Problem { place: self.place.to_owned(), line: Some(above + 1), text, quoted });
+        Problem { place: self.place.to_owned(), line: Some(above + 1), text, quoted }
     }
 }
 
@@ -110,10 +123,26 @@ impl<'a> Value<'a> {
         self.document.report(self.at, text.into(), false);
     }
 
-    /// The mistake as a mere warning, in the same words and with the same place.
-    pub(super) fn warning(&self, text: impl Into<String>) -> Option<Problem> {
-        self.problem(text);
-        self.document.problems.borrow_mut().pop()
+    /// Warns of what is no mistake, but most likely not meant.
+    pub(super) fn warn(&self, text: impl Into<String>) {
+        let warning = self.document.described(self.at, text.into(), true);
+        self.document.warnings.borrow_mut().push(warning);
+    }
+
+    /// The value of a key, if this is a table that has it; unlike [`Table::get`] it makes the key no known one.
+    pub(super) fn entry(&self, key: &str) -> Option<Value<'a>> {
+        self.raw.as_table()?.get_key_value(key).map(|(key, raw)| self.document.value(key, raw))
+    }
+
+    /// The entries, if this is a table; that it is one was asked elsewhere.
+    pub(super) fn children(&self) -> Vec<Value<'a>> {
+        let table = self.raw.as_table().into_iter();
+        table.flat_map(|table| table.iter()).map(|(key, raw)| self.document.value(key, raw)).collect()
+    }
+
+    /// The keys, if this is a table.
+    pub(super) fn keys(&self) -> Vec<&'a str> {
+        self.children().iter().map(|entry| entry.key).collect()
     }
 
     /// The value at a path of keys from the top of the file.
@@ -231,17 +260,7 @@ impl<'a> Value<'a> {
     /// The entries of a table whose keys are names of the user's choice, each with the place of its key.
     pub(super) fn entries(self) -> Option<Vec<Value<'a>>> {
         match self.raw {
-            DeValue::Table(table) => Some(
-                table
-                    .iter()
-                    .map(|(key, raw)| Value {
-                        document: self.document,
-                        key: key.get_ref(),
-                        at: key.span().start,
-                        raw: raw.get_ref(),
-                    })
-                    .collect(),
-            ),
+            DeValue::Table(_) => Some(self.children()),
             _ => self.mistyped("a table"),
         }
     }
@@ -286,10 +305,9 @@ pub(super) struct Table<'a> {
 impl<'a> Table<'a> {
     /// The value of a key, if it is there.
     pub(super) fn get(&self, key: &'static str) -> Option<Value<'a>> {
-        let found = self.value.raw.as_table()?.get_key_value(key);
+        let found = self.value.entry(key);
         *self.value.document.asked.borrow_mut().entry(self.kind).or_default().entry(key).or_default() |= found.is_some();
-        let (key, raw) = found?;
-        Some(Value { document: self.value.document, key: key.get_ref(), at: key.span().start, raw: raw.get_ref() })
+        found
     }
 
     /// The value of a key that must be there; `advice` says what to write.

@@ -1,5 +1,8 @@
 //! The fleet file as people write it: what the example means, and what each mistake is answered with.
 
+mod access;
+mod policy;
+
 use super::reader::Document;
 use super::*;
 use crate::domain::spec::{Batch, EnvValue, HealthCheck, HostPort, Millis, Order, Service};

@@ -2,6 +2,7 @@
 //!
 //! Each takes a text and says what it should be; the reader adds which key, which line and what was written.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::reader::Value;
@@ -45,6 +46,24 @@ pub(super) fn command(value: Value<'_>) -> Option<Vec<String>> {
         value.problem(format!("`{}` begins with an empty word", value.key));
     }
     Some(read)
+}
+
+/// A command as a list of words, or as one text that is taken apart as a shell would, but with nothing filled in.
+pub(super) fn command_line(value: Value<'_>) -> Option<Vec<String>> {
+    if value.is_list() {
+        return command(value);
+    }
+    value.check(|text| match shlex::split(text) {
+        None => Err("a quote in it isn't closed"),
+        Some(words) if words.first().is_none_or(String::is_empty) => Err("it is empty"),
+        Some(words) => words.iter().map(|word| argument(word)).collect(),
+    })
+}
+
+/// The items of a list, each once; nothing if one of them is wrong, which was then reported.
+pub(super) fn set<'a, T: Ord>(value: Value<'a>, read: impl Fn(Value<'a>) -> Option<T>) -> Option<BTreeSet<T>> {
+    let read: Vec<Option<T>> = value.items()?.into_iter().map(read).collect();
+    read.into_iter().collect()
 }
 
 fn argument(text: &str) -> Result<String, &'static str> {

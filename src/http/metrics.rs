@@ -131,11 +131,18 @@ impl Metrics {
         self.deployments.get_or_create(&DeploymentLabels { app, environment, purpose, outcome }).inc();
     }
 
-    /// So many deployments run now, and so many wait.
-    pub fn deployments_open(&self, running: usize, waiting: usize) {
-        for (state, count) in [("running", running), ("waiting", waiting)] {
-            self.queue.get_or_create(&StateLabels { state }).set(i64::try_from(count).unwrap_or(i64::MAX));
-        }
+    /// So many deployments run now.
+    pub fn deployments_running(&self, count: usize) {
+        self.deployments_open("running", count);
+    }
+
+    /// So many deployments wait for votes or for their turn.
+    pub fn deployments_waiting(&self, count: usize) {
+        self.deployments_open("waiting", count);
+    }
+
+    fn deployments_open(&self, state: &'static str, count: usize) {
+        self.queue.get_or_create(&StateLabels { state }).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// A chat message was edited.
@@ -173,11 +180,13 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::domain::deployment::Phase;
-    use crate::domain::plan::{Plan, Purpose, Release};
+    use crate::domain::deployment::{Event, Phase, next};
+    use crate::domain::plan::{Plan, Purpose, Release, Revisions};
+    use crate::domain::policy::OnFailure;
+    use crate::domain::spec::Millis;
 
     fn ended(phase: Phase, seconds: i64) -> DeploymentState {
         let digest = format!("sha256:{}", "0".repeat(64)).parse().unwrap();
@@ -192,17 +201,15 @@ mod tests {
             stages: vec![],
             roles: BTreeMap::new(),
             hosts: BTreeMap::new(),
+            on_failure: OnFailure::Undo,
+            bake: Millis::default(),
+            lock_after: BTreeSet::new(),
+            nonce: String::new(),
+            revision: Revisions::default(),
         };
-        DeploymentState {
-            plan,
-            by: "anna".parse().unwrap(),
-            requested_at: Timestamp::UNIX_EPOCH,
-            ended_at: Some(Timestamp::from_second(seconds).unwrap()),
-            steps: BTreeMap::new(),
-            order: vec![],
-            phase,
-            mended_by: None,
-        }
+        let event = Event::Requested { plan: Box::new(plan), by: "anna".parse().unwrap(), cause: None, order: None, waits: false };
+        let state = next(None, Timestamp::UNIX_EPOCH, &event).unwrap();
+        DeploymentState { ended_at: Some(Timestamp::from_second(seconds).unwrap()), phase, ..state }
     }
 
     #[test]
@@ -211,7 +218,8 @@ mod tests {
         let clone = metrics.clone();
         clone.build_announced("jenkins", BuildOutcome::Failed);
         clone.deployment_ended(&ended(Phase::Succeeded, 14), Timestamp::MAX);
-        clone.deployments_open(1, 2);
+        clone.deployments_running(1);
+        clone.deployments_waiting(2);
         clone.chat_edited();
         clone.webhook_answered("github", StatusCode::UNAUTHORIZED, Duration::from_millis(3));
         clone.webhook_answered("github", StatusCode::ACCEPTED, Duration::from_millis(3));

@@ -4,6 +4,8 @@
 //! behind: both read the state from the ledger, do the next thing, and write down what came of it. So recovery is not a
 //! second program that only runs on bad nights.
 
+mod bake;
+mod hold;
 mod lock;
 mod output;
 mod run;
@@ -12,12 +14,12 @@ mod unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-pub use lock::DeployLock;
-pub use output::{Notes, Outputs};
+pub use lock::{Asked, DeployLock};
+pub use output::{Note, Notes, Outputs};
 
+use crate::clock::Clock;
 use crate::domain::deployment::{DeploymentState, Event, Phase};
 use crate::domain::names::DeploymentId;
 use crate::engine::Engine;
@@ -39,6 +41,7 @@ pub struct Pipeline {
     ledger: Ledger,
     engine: Arc<dyn Engine>,
     outputs: Outputs,
+    clock: Clock,
 }
 
 /// Where a drive ended.
@@ -52,8 +55,8 @@ pub enum Driven {
 
 impl Pipeline {
     /// A pipeline that writes output files below `outputs`.
-    pub fn new(ledger: Ledger, engine: Arc<dyn Engine>, outputs: PathBuf, redactor: Redactor) -> Self {
-        Pipeline { ledger, engine, outputs: Outputs::new(outputs, redactor) }
+    pub fn new(ledger: Ledger, engine: Arc<dyn Engine>, outputs: PathBuf, redactor: Redactor, clock: Clock) -> Self {
+        Pipeline { ledger, engine, outputs: Outputs::new(outputs, redactor), clock }
     }
 
     /// What runs now and what has been written, for the live message and `!show`.
@@ -74,13 +77,24 @@ impl Pipeline {
                 self.engine.rest().await;
                 return Ok(Driven::Ended(Box::new(state)));
             }
-            if steering.pause.is_cancelled() {
+            if steering.pause.is_cancelled() || state.phase.waits() {
                 return Ok(Driven::Paused);
             }
             match &state.phase {
+                Phase::Running if !state.to_leave().is_empty() => unwind::leave(self, id, state, steering).await?,
                 Phase::Running => run::run(self, id, state, steering).await?,
+                Phase::Holding { until, .. } => hold::hold(self, id, *until, steering).await?,
                 Phase::Undoing(_) => unwind::unwind(self, id, state, steering).await?,
-                Phase::Succeeded | Phase::Undone(_) | Phase::Cancelled(_) | Phase::Stuck(_) => {}
+                Phase::Queued
+                | Phase::AwaitingApproval(_)
+                | Phase::Succeeded
+                | Phase::Undone(_)
+                | Phase::Cancelled(_)
+                | Phase::Stuck(_)
+                | Phase::Kept { .. }
+                | Phase::Rejected(_)
+                | Phase::Expired
+                | Phase::Superseded { .. } => {}
             }
         }
     }
@@ -90,6 +104,6 @@ impl Pipeline {
     }
 
     async fn note(&self, id: DeploymentId, event: Event) -> Result<DeploymentState, LedgerError> {
-        self.ledger.deployment(id, event, Timestamp::now()).await
+        self.ledger.deployment(id, event, self.clock.now()).await
     }
 }

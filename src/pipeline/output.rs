@@ -27,7 +27,16 @@ const LAST_LINES: usize = 20;
 const LINE_WIDTH: usize = 200;
 
 /// What each running action last said, by deployment and action.
-pub type Notes = BTreeMap<(DeploymentId, ActionIndex), String>;
+pub type Notes = BTreeMap<(DeploymentId, ActionIndex), Note>;
+
+/// What a running action last said.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Note {
+    /// Its last word: a line, or how far it is.
+    pub last: String,
+    /// Its last lines, where people asked for the output by a command.
+    pub lines: Vec<String>,
+}
 
 /// The output of all deployments: files in a folder, and notes of what runs now.
 #[derive(Clone)]
@@ -72,17 +81,19 @@ impl Outputs {
     }
 
     /// Takes the output of an action that is applied.
-    pub(super) fn of_apply(&self, id: DeploymentId, action: ActionIndex) -> ActionOutput {
-        self.open(id, action, self.file(id, action))
+    ///
+    /// `streamed` = its last lines are shown while it runs.
+    pub(super) fn of_apply(&self, id: DeploymentId, action: ActionIndex, streamed: bool) -> ActionOutput {
+        self.open(id, action, self.file(id, action), streamed)
     }
 
     /// Takes the output of an action that is undone; what it said when it was applied stays.
     pub(super) fn of_undo(&self, id: DeploymentId, action: ActionIndex) -> ActionOutput {
-        self.open(id, action, self.file(id, action).with_extension("undo.log"))
+        self.open(id, action, self.file(id, action).with_extension("undo.log"), false)
     }
 
-    fn open(&self, id: DeploymentId, index: ActionIndex, file: PathBuf) -> ActionOutput {
-        ActionOutput { outputs: self.clone(), id, index, file, kept: Mutex::new(Kept::default()) }
+    fn open(&self, id: DeploymentId, index: ActionIndex, file: PathBuf, streamed: bool) -> ActionOutput {
+        ActionOutput { outputs: self.clone(), id, index, file, streamed, kept: Mutex::new(Kept::default()) }
     }
 
     /// Drops the notes of a deployment that is over.
@@ -106,6 +117,7 @@ pub(super) struct ActionOutput {
     id: DeploymentId,
     index: ActionIndex,
     file: PathBuf,
+    streamed: bool,
     kept: Mutex<Kept>,
 }
 
@@ -162,8 +174,9 @@ impl Output for ActionOutput {
 impl ActionOutput {
     fn note(&self, note: &str) {
         let note = printable(note.trim(), LINE_WIDTH);
+        let lines = if self.streamed { self.last_lines() } else { Vec::new() };
         self.outputs.notes.send_modify(|notes| {
-            notes.insert((self.id, self.index), note);
+            notes.insert((self.id, self.index), Note { last: note, lines });
         });
     }
 

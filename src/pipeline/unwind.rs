@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 
 use super::{Pipeline, Steering};
-use crate::domain::deployment::{DeploymentState, Event, Failure, FailureKind, Phase, Step};
+use crate::domain::deployment::{DeploymentState, Event, Failure, FailureKind, Step};
 use crate::domain::names::{DeploymentId, HostName};
 use crate::domain::plan::{Action, ActionIndex};
 use crate::store::LedgerError;
@@ -20,10 +20,37 @@ pub(super) async fn unwind(
     state: DeploymentState,
     steering: &Steering,
 ) -> Result<(), LedgerError> {
-    let state = settle_started(pipeline, id, state).await?;
-    let mut lost: BTreeSet<HostName> = failed_undos(&state).filter_map(|(_, action, failure)| lost_host(action, failure)).collect();
-    for lanes in stages_backwards(&state) {
-        let undone = lanes.iter().map(|lane| undo_lane(pipeline, id, &state, lane, lost.clone(), steering));
+    let started = state.in_flight().collect();
+    let state = settle_started(pipeline, id, state, started).await?;
+    let to_undo = state.to_undo();
+    undo(pipeline, id, &state, to_undo, steering).await
+}
+
+/// Undoes what was done on hosts that the deployment goes on without. Returns when it can go on, when all is to be undone since
+/// that failed, or when it was paused.
+pub(super) async fn leave(
+    pipeline: &Pipeline,
+    id: DeploymentId,
+    state: DeploymentState,
+    steering: &Steering,
+) -> Result<(), LedgerError> {
+    let started = state.in_flight().filter(|index| state.is_skipped(*index)).collect();
+    let state = settle_started(pipeline, id, state, started).await?;
+    let to_leave = state.to_leave();
+    undo(pipeline, id, &state, to_leave, steering).await
+}
+
+async fn undo(
+    pipeline: &Pipeline,
+    id: DeploymentId,
+    state: &DeploymentState,
+    actions: Vec<ActionIndex>,
+    steering: &Steering,
+) -> Result<(), LedgerError> {
+    let actions: BTreeSet<ActionIndex> = actions.into_iter().collect();
+    let mut lost: BTreeSet<HostName> = failed_undos(state).filter_map(|(_, action, failure)| lost_host(action, failure)).collect();
+    for lanes in stages_backwards(state, &actions) {
+        let undone = lanes.iter().map(|lane| undo_lane(pipeline, id, state, lane, lost.clone(), steering));
         for result in join_all(undone).await {
             lost.extend(result?);
         }
@@ -36,8 +63,13 @@ pub(super) async fn unwind(
 
 /// An action that a dead run began and that has no result: the undo looks at what is there anyway, so "cut off" is all
 /// that must be known of it.
-async fn settle_started(pipeline: &Pipeline, id: DeploymentId, mut state: DeploymentState) -> Result<DeploymentState, LedgerError> {
-    for action in state.in_flight().collect::<Vec<_>>() {
+pub(super) async fn settle_started(
+    pipeline: &Pipeline,
+    id: DeploymentId,
+    mut state: DeploymentState,
+    started: Vec<ActionIndex>,
+) -> Result<DeploymentState, LedgerError> {
+    for action in started {
         let failure = Failure::new(FailureKind::Lost, "it was cut off, so nobody knows how far it came");
         state = pipeline.note(id, Event::ActionFailed { action, failure }).await?;
     }
@@ -67,11 +99,10 @@ struct LaneBack<'a> {
 }
 
 /// What must be undone: the last stage first; in it the lanes side by side.
-fn stages_backwards(state: &DeploymentState) -> Vec<Vec<LaneBack<'_>>> {
-    let to_undo: BTreeSet<ActionIndex> = state.to_undo().into_iter().collect();
+fn stages_backwards<'a>(state: &'a DeploymentState, to_undo: &BTreeSet<ActionIndex>) -> Vec<Vec<LaneBack<'a>>> {
     let failed: BTreeSet<ActionIndex> = failed_undos(state).map(|(index, _, _)| index).collect();
     let mut places = (0..).map(ActionIndex);
-    let mut stages: Vec<Vec<LaneBack<'_>>> = Vec::new();
+    let mut stages: Vec<Vec<LaneBack<'a>>> = Vec::new();
     for stage in &state.plan.stages {
         let lanes = stage.lanes.iter().map(|lane| {
             let here: Vec<_> = places.by_ref().zip(lane).collect();
@@ -119,7 +150,8 @@ async fn undo_lane(
             }
         };
         let after = pipeline.note(id, event).await?;
-        if !matches!(after.phase, Phase::Undoing(_)) {
+        // Leaving a host out turned into undoing everything, or it is over.
+        if std::mem::discriminant(&after.phase) != std::mem::discriminant(&state.phase) {
             break;
         }
     }

@@ -14,19 +14,35 @@ use crate::problem::{Problem, Problems};
 
 /// The embedded set: the name of each command and its file.
 const EMBEDDED: &[(&str, &str)] = &[
+    ("approvals", include_str!("../../commands/approvals.toml")),
+    ("approve", include_str!("../../commands/approve.toml")),
     ("apps", include_str!("../../commands/apps.toml")),
     ("builds", include_str!("../../commands/builds.toml")),
+    ("can", include_str!("../../commands/can.toml")),
     ("cancel", include_str!("../../commands/cancel.toml")),
     ("deploy", include_str!("../../commands/deploy.toml")),
+    ("freeze", include_str!("../../commands/freeze.toml")),
     ("help", include_str!("../../commands/help.toml")),
     ("history", include_str!("../../commands/history.toml")),
+    ("keep", include_str!("../../commands/keep.toml")),
+    ("link", include_str!("../../commands/link.toml")),
+    ("lock", include_str!("../../commands/lock.toml")),
+    ("locks", include_str!("../../commands/locks.toml")),
     ("logs", include_str!("../../commands/logs.toml")),
     ("plan", include_str!("../../commands/plan.toml")),
+    ("queue", include_str!("../../commands/queue.toml")),
+    ("reject", include_str!("../../commands/reject.toml")),
     ("restart", include_str!("../../commands/restart.toml")),
+    ("retry", include_str!("../../commands/retry.toml")),
     ("revert", include_str!("../../commands/revert.toml")),
     ("run", include_str!("../../commands/run.toml")),
     ("show", include_str!("../../commands/show.toml")),
+    ("skip", include_str!("../../commands/skip.toml")),
     ("status", include_str!("../../commands/status.toml")),
+    ("undo", include_str!("../../commands/undo.toml")),
+    ("unlink", include_str!("../../commands/unlink.toml")),
+    ("unlock", include_str!("../../commands/unlock.toml")),
+    ("why", include_str!("../../commands/why.toml")),
 ];
 
 /// All commands of a bot.

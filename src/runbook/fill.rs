@@ -1,7 +1,7 @@
 //! The words of a line, put to the arguments of a command.
 //!
 //! Words fill the arguments in the order of the usage. Where optional ones come next, the word goes to the first of them
-//! that *knows* it (an app, an environment, a role, a command: names are looked up), else to the first whose *form* it
+//! that *knows* it (an app, an environment, a role, a command, a person: names are looked up), else to the first whose *form* it
 //! has (a tag, a number), else to the required one after them. So in `!deploy APP [TAG] [ENVIRONMENT]` a word that names
 //! an environment of the app is the environment, wherever it stands; a tag of the same name is typed as `--tag NAME`.
 //! Each argument can be given so by its name; `--` ends that.
@@ -11,8 +11,9 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use super::line::{self, Word, Words};
-use super::{Argument, Catalog, Flag, Invocation, Kind, MAX_COUNT, Prefix, Runbook, UsageError, Vocabulary, usage};
+use super::{Argument, Catalog, Flag, Invocation, Kind, LONGEST_DAYS, MAX_COUNT, Prefix, Runbook, UsageError, Vocabulary, usage};
 use crate::domain::names::{DeploymentId, Tag};
+use crate::domain::spec::Millis;
 use crate::nearest::nearest;
 
 /// A command whose arguments are being filled.
@@ -30,19 +31,7 @@ pub(super) struct Filling<'a> {
 
 impl<'a> Filling<'a> {
     pub fn new(catalog: &'a Catalog, runbook: &'a Arc<Runbook>, prefix: &'a Prefix, vocabulary: &'a dyn Vocabulary) -> Self {
-        let given = Invocation {
-            runbook: Arc::clone(runbook),
-            app: None,
-            environment: None,
-            role: None,
-            tag: None,
-            deployment: None,
-            count: None,
-            command: None,
-            words: Vec::new(),
-            text: None,
-            flags: BTreeSet::new(),
-        };
+        let given = Invocation::bare(Arc::clone(runbook));
         Filling { catalog, runbook, prefix, vocabulary, waiting: BTreeMap::new(), taken: BTreeSet::new(), given }
     }
 
@@ -133,8 +122,9 @@ impl<'a> Filling<'a> {
             Kind::Tag => word.text.parse::<Tag>().is_ok(),
             Kind::Deployment => word.text.parse::<DeploymentId>().is_ok(),
             Kind::Count => count(&word.text).is_some(),
-            Kind::Words | Kind::Text => true,
-            Kind::App | Kind::Environment | Kind::Role | Kind::Command | Kind::Flag => false,
+            Kind::Duration => duration(&word.text).is_some(),
+            Kind::Words | Kind::Text | Kind::Word => true,
+            Kind::App | Kind::Environment | Kind::Role | Kind::Command | Kind::Person | Kind::Flag => false,
         };
         match (reach.as_slice(), reach.iter().find(fits).or_else(|| reach.iter().find(has_form))) {
             (_, Some((place, _))) => Ok(*place),
@@ -166,7 +156,10 @@ impl<'a> Filling<'a> {
             Kind::Environment => Some(app.map(|app| strings(self.vocabulary.environments(app))).unwrap_or_default()),
             Kind::Role => Some(app.map(|app| strings(self.vocabulary.roles(app, None))).unwrap_or_default()),
             Kind::Command => Some(self.catalog.names().map(str::to_owned).collect()),
-            Kind::Tag | Kind::Deployment | Kind::Count | Kind::Words | Kind::Text | Kind::Flag => None,
+            Kind::Person => Some(strings(self.vocabulary.people())),
+            Kind::Tag | Kind::Deployment | Kind::Count | Kind::Duration | Kind::Word | Kind::Words | Kind::Text | Kind::Flag => {
+                None
+            }
         }
     }
 
@@ -191,9 +184,12 @@ impl<'a> Filling<'a> {
                 let names = self.catalog.runbooks().map(|runbook| runbook.name.clone()).collect();
                 self.given.command = Some(self.one_of(names, kind.word(), text)?);
             }
+            Kind::Person => self.given.person = Some(self.one_of(self.vocabulary.people(), kind.word(), text)?),
             Kind::Tag => self.given.tag = Some(text.parse().map_err(|_| wrong())?),
             Kind::Deployment => self.given.deployment = Some(text.parse().map_err(|_| wrong())?),
             Kind::Count => self.given.count = Some(count(text).ok_or_else(wrong)?),
+            Kind::Duration => self.given.duration = Some(duration(text).ok_or_else(wrong)?),
+            Kind::Word => self.given.word = Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
             Kind::Text => self.given.text = Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
             Kind::Words => {
                 let words = line::split(text).map_err(|what| self.error(what))?;
@@ -221,6 +217,7 @@ impl<'a> Filling<'a> {
             let empty = match argument.kind {
                 Kind::Words => self.given.words.first().is_none_or(String::is_empty),
                 Kind::Text => self.given.text.is_none(),
+                Kind::Word => self.given.word.is_none(),
                 _ => false,
             };
             if empty || !self.taken.contains(&place) {
@@ -257,6 +254,7 @@ impl<'a> Filling<'a> {
         let rule = match kind {
             Kind::Tag => "a tag: use up to 128 of A-Z, a-z, 0-9, `_`, `.`, `-`, and neither `.` nor `-` first".to_owned(),
             Kind::Deployment => "a deployment: it is a number such as 42 or #42".to_owned(),
+            Kind::Duration => format!("a span of time such as `2h` or `3d`, up to {LONGEST_DAYS} days"),
             _ => format!("a number from 1 to {MAX_COUNT}"),
         };
         self.error(format!("{} is not {rule}", line::code(text)))
@@ -266,6 +264,11 @@ impl<'a> Filling<'a> {
 fn count(text: &str) -> Option<u32> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|count| digits && (1..=MAX_COUNT).contains(count))
+}
+
+/// A span of time that isn't 0.
+fn duration(text: &str) -> Option<Millis> {
+    Millis::up_to(Millis::seconds(LONGEST_DAYS * 24 * 3600), text).ok().filter(|span| !span.is_zero())
 }
 
 /// The names as a hint, if there are few.

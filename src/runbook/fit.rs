@@ -16,7 +16,7 @@ impl Reader<'_> {
             }
             Work::Steps { aim, steps } => {
                 let mut needs = vec![Kind::App];
-                let mut takes = vec![Kind::Environment, Kind::Role, Kind::Flag];
+                let mut takes = vec![Kind::Environment, Kind::Role, Kind::Flag, Kind::Word];
                 if steps.contains(&Step::Run {}) {
                     needs.push(Kind::Words);
                 }

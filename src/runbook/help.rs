@@ -45,6 +45,9 @@ fn form(argument: &Argument) -> String {
         Kind::Deployment => "a number, `42` or `#42`".to_owned(),
         Kind::Count => format!("1 to {MAX_COUNT}"),
         Kind::Command => "a command".to_owned(),
+        Kind::Duration => "a span of time, `2h` or `3d`".to_owned(),
+        Kind::Word => "a word, or several in quotes".to_owned(),
+        Kind::Person => "a person of the fleet".to_owned(),
         Kind::Words => "the rest of the line".to_owned(),
         Kind::Text => "the rest of the line".to_owned(),
         Kind::Flag => match Flag::from_word(&argument.name) {

@@ -21,7 +21,8 @@ use std::sync::Arc;
 pub use catalog::Catalog;
 pub use prefix::{InvalidPrefix, Prefix};
 
-use crate::domain::names::{AppName, CommandName, DeploymentId, EnvironmentName, GroupName, RoleName, Tag};
+use crate::domain::names::{AppName, CommandName, DeploymentId, EnvironmentName, GroupName, PersonName, RoleName, Tag};
+use crate::domain::spec::Millis;
 use crate::domain::step::{Aim, Step};
 
 /// One chat command.
@@ -56,7 +57,10 @@ pub enum Work {
 impl Work {
     /// Whether it changes something on hosts, or stops something that does.
     pub fn acts(&self) -> bool {
-        matches!(self, Work::Steps { .. } | Work::Builtin(Builtin::Cancel))
+        match self {
+            Work::Steps { .. } => true,
+            Work::Builtin(builtin) => builtin.acts(),
+        }
     }
 }
 
@@ -116,6 +120,12 @@ words!(
         Count = "count",
         /// The name of a command.
         Command = "command",
+        /// A span of time, up to [`LONGEST_DAYS`]: `2h`, `3d`.
+        Duration = "duration",
+        /// One word, or several in quotes.
+        Word = "word",
+        /// A person of the fleet.
+        Person = "person",
         /// The rest of the line, word by word; at least one.
         Words = "words",
         /// The rest of the line, as one text.
@@ -154,6 +164,38 @@ words!(
         Logs = "logs",
         /// Stops a deployment.
         Cancel = "cancel",
+        /// Votes for a plan, or says that an emergency was looked at.
+        Approve = "approve",
+        /// Votes against a plan.
+        Reject = "reject",
+        /// What waits for votes.
+        Approvals = "approvals",
+        /// What waits at all.
+        Queue = "queue",
+        /// Locks an environment.
+        Lock = "lock",
+        /// Takes a lock off.
+        Unlock = "unlock",
+        /// Which environments are locked.
+        Locks = "locks",
+        /// When nothing may change.
+        Freeze = "freeze",
+        /// Tries again what failed.
+        Retry = "retry",
+        /// Goes on without the hosts that failed.
+        Skip = "skip",
+        /// Puts everything back.
+        Undo = "undo",
+        /// Leaves everything as it is.
+        Keep = "keep",
+        /// Why a deployment went as it did.
+        Why = "why",
+        /// Makes an account a person's.
+        Link = "link",
+        /// Takes an account from a person.
+        Unlink = "unlink",
+        /// Whether a person may use a command, and why.
+        Can = "can",
     }
 );
 
@@ -167,10 +209,40 @@ impl Kind {
     }
 }
 
+/// The longest span of a [`Kind::Duration`], in days.
+pub const LONGEST_DAYS: u64 = 366;
+
 impl Builtin {
+    /// Whether it changes something on hosts, or keeps others from it.
+    pub fn acts(self) -> bool {
+        match self {
+            Builtin::Cancel | Builtin::Lock | Builtin::Unlock | Builtin::Retry | Builtin::Skip | Builtin::Undo | Builtin::Keep => {
+                true
+            }
+            Builtin::Help
+            | Builtin::Apps
+            | Builtin::Builds
+            | Builtin::Status
+            | Builtin::History
+            | Builtin::Show
+            | Builtin::Plan
+            | Builtin::Logs
+            | Builtin::Can
+            | Builtin::Approve
+            | Builtin::Reject
+            | Builtin::Approvals
+            | Builtin::Queue
+            | Builtin::Locks
+            | Builtin::Freeze
+            | Builtin::Why
+            | Builtin::Link
+            | Builtin::Unlink => false,
+        }
+    }
+
     /// What the action can't do without, and what else it understands.
     fn arguments(self) -> (&'static [Kind], &'static [Kind]) {
-        use Kind::{App, Command, Count, Deployment, Environment, Role, Tag};
+        use Kind::{App, Command, Count, Deployment, Duration, Environment, Person, Role, Tag, Text, Word};
         match self {
             Builtin::Help => (&[], &[Command]),
             Builtin::Apps => (&[], &[]),
@@ -180,7 +252,17 @@ impl Builtin {
             Builtin::Show => (&[Deployment], &[]),
             Builtin::Plan => (&[App], &[Tag, Environment]),
             Builtin::Logs => (&[App], &[Role, Environment, Count]),
-            Builtin::Cancel => (&[], &[Deployment]),
+            Builtin::Cancel | Builtin::Retry | Builtin::Skip | Builtin::Undo | Builtin::Keep => (&[], &[Deployment]),
+            Builtin::Approve | Builtin::Reject => (&[], &[Word]),
+            Builtin::Can => (&[Person, Command, App], &[Environment]),
+            Builtin::Approvals | Builtin::Locks => (&[], &[]),
+            Builtin::Queue => (&[], &[App, Environment]),
+            Builtin::Lock => (&[App, Text], &[Environment, Duration]),
+            Builtin::Unlock => (&[App], &[Environment]),
+            Builtin::Freeze => (&[App], &[Environment]),
+            Builtin::Why => (&[Deployment], &[]),
+            Builtin::Link => (&[], &[Word]),
+            Builtin::Unlink => (&[Word], &[]),
         }
     }
 }
@@ -193,6 +275,8 @@ pub trait Vocabulary {
     fn environments(&self, app: &AppName) -> Vec<EnvironmentName>;
     /// The roles of an app in an environment; `None` = in any of its environments.
     fn roles(&self, app: &AppName, environment: Option<&EnvironmentName>) -> Vec<RoleName>;
+    /// All people.
+    fn people(&self) -> Vec<PersonName>;
 }
 
 /// What a chat line is.
@@ -211,9 +295,9 @@ pub enum Parsed {
 pub struct Invocation {
     /// The command.
     pub runbook: Arc<Runbook>,
-    /// The app.
+    /// The app; of a command about a deployment, which takes none, the bot puts in the deployment's.
     pub app: Option<AppName>,
-    /// The environment; only with an app, and one of its environments.
+    /// The environment; only with an app, and one of its environments. Of a command about a deployment: the deployment's.
     pub environment: Option<EnvironmentName>,
     /// The role; only with an app, and a role in the environment if that was given, else in any.
     pub role: Option<RoleName>,
@@ -225,12 +309,40 @@ pub struct Invocation {
     pub count: Option<u32>,
     /// The name of another command.
     pub command: Option<CommandName>,
+    /// A span of time.
+    pub duration: Option<Millis>,
+    /// One word, or several in quotes; without control characters.
+    pub word: Option<String>,
+    /// A person.
+    pub person: Option<PersonName>,
     /// The rest of the line, word by word, without control characters.
     pub words: Vec<String>,
     /// The rest of the line, as one text, without control characters.
     pub text: Option<String>,
     /// The flags that were given.
     pub flags: BTreeSet<Flag>,
+}
+
+impl Invocation {
+    /// A command to which nothing was given.
+    pub fn bare(runbook: Arc<Runbook>) -> Invocation {
+        Invocation {
+            runbook,
+            app: None,
+            environment: None,
+            role: None,
+            tag: None,
+            deployment: None,
+            count: None,
+            command: None,
+            person: None,
+            duration: None,
+            word: None,
+            words: Vec::new(),
+            text: None,
+            flags: BTreeSet::new(),
+        }
+    }
 }
 
 /// Why a line wasn't understood, for the person who typed it: one line, safe to show, with `code` in backticks.
@@ -269,6 +381,7 @@ impl Argument {
         let value = match self.kind {
             Kind::Flag => format!("--{}", self.name),
             Kind::Words => format!("{}...", self.name.to_uppercase()),
+            Kind::Word if self.by_name => format!("--{} \"WHY\"", self.name),
             _ if self.by_name => format!("--{} {}", self.name, self.kind.word().to_uppercase()),
             _ => self.name.to_uppercase(),
         };

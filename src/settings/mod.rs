@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::domain::daily::Daily;
 use crate::problem::{Problem, Problems};
 use crate::secret::Secret;
 
@@ -28,6 +29,9 @@ const ENV_FILE: &str = "deploy.env";
 
 /// The fleet file when none is named.
 const FLEET_FILE: &str = "./fleet.toml";
+
+/// The folder of the store when none is named.
+const STORE_FOLDER: &str = "./data";
 
 /// How the bot was told to run.
 #[derive(Debug, Clone)]
@@ -50,8 +54,18 @@ pub struct Settings {
     pub terminal_user: String,
     /// What commands begin with.
     pub prefix: String,
+    /// The emoji that approves.
+    pub approve_emoji: String,
+    /// The emoji that rejects.
+    pub reject_emoji: String,
+    /// How old a command may be that is run without asking.
+    pub stale_after: Duration,
+    /// How often the hosts are compared with the record; 0 = never.
+    pub drift_every: Duration,
     /// How long output is kept.
     pub output_keep: Duration,
+    /// When the rooms are told the journal's head; `None` = never.
+    pub post_head: Option<Daily>,
     /// How log lines look.
     pub log_format: LogFormat,
     /// What is logged: a filter that `EnvFilter` has accepted.
@@ -107,6 +121,14 @@ impl Settings {
         (path("SHIPMATE_FLEET").unwrap_or_else(|| PathBuf::from(FLEET_FILE)), path("SHIPMATE_COMMANDS"))
     }
 
+    /// The folder of the store, whatever else is set: for whoever speaks to the bot and needn't know its secrets.
+    ///
+    /// # Errors
+    /// When it isn't in the environment, and the file that may have it can't be read.
+    pub fn store_folder(env_file: Option<&Path>) -> Result<PathBuf, Problems> {
+        store_folder(variables(std::env::vars_os(), env_file, Path::new(ENV_FILE)))
+    }
+
     /// Reads variables, wherever they are from.
     ///
     /// # Errors
@@ -118,6 +140,14 @@ impl Settings {
     /// The value of any variable: what a container or a registry is given. `None` if it isn't set, or empty.
     pub fn secret(&self, variable: &str) -> Option<Secret> {
         self.environment.get(variable).cloned()
+    }
+}
+
+fn store_folder((variables, problems): (BTreeMap<String, String>, Vec<Problem>)) -> Result<PathBuf, Problems> {
+    match variables.get("SHIPMATE_STORE").filter(|path| !path.is_empty()) {
+        Some(path) => Ok(PathBuf::from(path)),
+        None if problems.is_empty() => Ok(PathBuf::from(STORE_FOLDER)),
+        None => Err(Problems(problems)),
     }
 }
 

@@ -5,11 +5,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::civil::Time;
+use jiff::tz::TimeZone;
 use jiff::{Span, SpanRelativeTo};
 use tracing_subscriber::EnvFilter;
 
 use super::variables::{Fallback, SECRET_PREFIX, VARIABLES};
 use super::{ChatKind, LogFormat, PREFIX, Settings};
+use crate::domain::daily::Daily;
 use crate::domain::names::printable;
 use crate::nearest::{hint, nearest};
 use crate::problem::{Problem, Problems};
@@ -17,6 +20,9 @@ use crate::secret::Secret;
 
 /// A second secret lets the first be changed; a third is a mistake.
 const MOST_SECRETS: usize = 2;
+
+/// What is right for something that happens daily.
+const WHEN: &str = "it is `never`, `daily`, `daily HH:MM` or `daily HH:MM ZONE`, such as `daily 09:00 Europe/Berlin`";
 
 /// Variables while they are read, and the mistakes in them.
 pub(super) struct Reading {
@@ -54,7 +60,15 @@ impl Reading {
         let chat = self.value("SHIPMATE_CHAT", |text| one_of(text, &[("terminal", ChatKind::Terminal)]));
         let terminal_user = self.terminal_user();
         let prefix = self.value("SHIPMATE_PREFIX", prefix);
+        let approve_emoji = self.value("SHIPMATE_APPROVE_EMOJI", emoji);
+        let reject_emoji = self.value("SHIPMATE_REJECT_EMOJI", emoji);
+        if approve_emoji.is_some() && approve_emoji == reject_emoji {
+            self.problem("SHIPMATE_REJECT_EMOJI", "it is the emoji that approves: nobody could vote no");
+        }
+        let stale_after = self.value("SHIPMATE_STALE_AFTER", keep);
+        let drift_every = self.value("SHIPMATE_DRIFT_EVERY", every);
         let output_keep = self.value("SHIPMATE_OUTPUT_KEEP", keep);
+        let post_head = self.value("SHIPMATE_POST_HEAD", post_head);
         let log_format =
             self.value("SHIPMATE_LOG_FORMAT", |text| one_of(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)]));
         let log_filter = self.value("RUST_LOG", log_filter);
@@ -69,7 +83,12 @@ impl Reading {
             chat: chat?,
             terminal_user: terminal_user?,
             prefix: prefix?,
+            approve_emoji: approve_emoji?,
+            reject_emoji: reject_emoji?,
+            stale_after: stale_after?,
+            drift_every: drift_every?,
             output_keep: output_keep?,
+            post_head: post_head?,
             log_format: log_format?,
             log_filter: log_filter?,
             environment: environment.collect(),
@@ -173,6 +192,35 @@ fn keep(text: &str) -> Result<Duration, String> {
     let span = text.parse().ok().and_then(|span: Span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
     let span = span.and_then(|span| Duration::try_from(span).ok()).filter(|span| !span.is_zero());
     span.ok_or_else(|| shown(text, "it is a time such as `90 days` or `12 hours`"))
+}
+
+/// A time of at least a second, or `never`, which is none.
+fn every(text: &str) -> Result<Duration, String> {
+    if text.trim() == "never" {
+        return Ok(Duration::ZERO);
+    }
+    let enough = keep(text).ok().filter(|span| *span >= Duration::from_secs(1));
+    enough.ok_or_else(|| shown(text, "it is a time such as `5 minutes`, at least 1 second, or `never`"))
+}
+
+fn emoji(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let good = text.chars().count() <= 32 && !text.contains(char::is_whitespace) && !text.chars().all(|c| c.is_ascii());
+    if good { Ok(text.to_owned()) } else { Err(shown(text, "it is one emoji, such as ✅")) }
+}
+
+fn post_head(text: &str) -> Result<Option<Daily>, String> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let (at, zone) = match words[..] {
+        ["never"] => return Ok(None),
+        ["daily"] => ("00:00", "UTC"),
+        ["daily", at] => (at, "UTC"),
+        ["daily", at, zone] => (at, zone),
+        _ => return Err(shown(text, WHEN)),
+    };
+    let at = Time::strptime("%H:%M", at).map_err(|_| shown(text, WHEN))?;
+    let no_zone = |_| shown(text, "there is no such time zone; use a name such as `Europe/Berlin` or `UTC`");
+    Ok(Some(Daily { at, zone: TimeZone::get(zone).map_err(no_zone)? }))
 }
 
 fn log_filter(text: &str) -> Result<String, String> {

@@ -24,6 +24,7 @@ fn without_any_setting_the_defaults_count() {
     assert!(settings.webhook_secrets.is_empty());
     assert_eq!((settings.chat, settings.terminal_user.as_str(), settings.prefix.as_str()), (ChatKind::Terminal, "anna", "!"));
     assert_eq!(settings.output_keep, Duration::from_secs(90 * 24 * 3600));
+    assert_eq!(settings.post_head, None);
     assert_eq!((settings.log_format, settings.log_filter.as_str()), (LogFormat::Text, "info"));
 }
 
@@ -65,6 +66,24 @@ fn each_mistake_says_how_it_is_mended() {
     assert_eq!(
         Settings::read([]).unwrap_err().to_string(),
         "SHIPMATE_TERMINAL_USER: USER doesn't say who you are: set this to your name"
+    );
+}
+
+#[test]
+fn the_head_is_posted_at_a_time_of_a_zone_or_never() {
+    let post_head = |text: &str| read(&[("SHIPMATE_POST_HEAD", text)]).unwrap().post_head;
+    let daily = |at: &str, zone: &str| Some(Daily { at: at.parse().unwrap(), zone: jiff::tz::TimeZone::get(zone).unwrap() });
+    assert_eq!(post_head("never"), None);
+    assert_eq!(post_head("daily"), daily("00:00", "UTC"));
+    assert_eq!(post_head("daily 09:30"), daily("09:30", "UTC"));
+    assert_eq!(post_head(" daily  9:30 Europe/Berlin "), daily("09:30", "Europe/Berlin"));
+    for text in ["weekly", "09:00", "daily 9", "daily 25:00", "daily 09:00:00", "daily 09:00 UTC now", "never ever"] {
+        let said = complaint("SHIPMATE_POST_HEAD", text);
+        assert!(said.ends_with("such as `daily 09:00 Europe/Berlin`"), "{said}");
+    }
+    assert_eq!(
+        complaint("SHIPMATE_POST_HEAD", "daily 09:00 Mars/Olympus"),
+        "it can't be \"daily 09:00 Mars/Olympus\": there is no such time zone; use a name such as `Europe/Berlin` or `UTC`"
     );
 }
 
@@ -146,4 +165,21 @@ fn the_readme_s_table_has_a_row_for_each_variable() {
     assert!(table.starts_with("| variable | what it is | default |\n|---|---|---|\n| `SHIPMATE_LISTEN` | Where builds come in, "));
     assert_eq!(table.lines().count(), 2 + VARIABLES.len());
     assert!(table.lines().all(|line| line.matches('|').count() == 4), "{table}");
+}
+
+#[test]
+fn who_only_needs_the_store_needs_no_other_setting() {
+    let folder = |own: &[(&str, &str)], file: Option<&Path>, default: &str| {
+        let own = own.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        store_folder(variables(own, file, Path::new(default))).map_err(|problems| problems.to_string())
+    };
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "SHIPMATE_STORE=/from/file\nSHIPMATE_LISTEN=nowhere").unwrap();
+    let missing = Path::new("/nonexistent/deploy.env");
+    assert_eq!(folder(&[], None, "/nonexistent"), Ok("./data".into()));
+    assert_eq!(folder(&[], Some(file.path()), "/nonexistent"), Ok("/from/file".into()));
+    assert_eq!(folder(&[], None, file.path().to_str().unwrap()), Ok("/from/file".into()));
+    assert_eq!(folder(&[("SHIPMATE_STORE", "/own")], Some(missing), "/nonexistent"), Ok("/own".into()));
+    let unreadable = folder(&[], Some(missing), "/nonexistent").unwrap_err();
+    assert!(unreadable.contains("/nonexistent/deploy.env: it can't be read"), "{unreadable}");
 }

@@ -67,10 +67,40 @@ pub const VARIABLES: &[Variable] = &[
     },
     Variable { name: "SHIPMATE_PREFIX", fallback: Default("!"), example: "!", doc: "What commands begin with." },
     Variable {
+        name: "SHIPMATE_APPROVE_EMOJI",
+        fallback: Default("✅"),
+        example: "👍",
+        doc: "The emoji that approves what waits for votes.",
+    },
+    Variable {
+        name: "SHIPMATE_REJECT_EMOJI",
+        fallback: Default("❌"),
+        example: "👎",
+        doc: "The emoji that rejects what waits for votes, cancels what runs, and reverts what is watched after it ended.",
+    },
+    Variable {
+        name: "SHIPMATE_STALE_AFTER",
+        fallback: Default("2 minutes"),
+        example: "'5 minutes'",
+        doc: "A command that acts and was typed longer ago, while the bot was away, is not run without asking.",
+    },
+    Variable {
+        name: "SHIPMATE_DRIFT_EVERY",
+        fallback: Default("5 minutes"),
+        example: "'15 minutes'",
+        doc: "How often the hosts are compared with the record: a time, or never.",
+    },
+    Variable {
         name: "SHIPMATE_OUTPUT_KEEP",
         fallback: Default("90 days"),
         example: "'90 days'",
         doc: "How long the output of a deployment's tasks is kept. The journal is kept for ever.",
+    },
+    Variable {
+        name: "SHIPMATE_POST_HEAD",
+        fallback: Default("never"),
+        example: "'daily 09:00 Europe/Berlin'",
+        doc: "When rooms are told the journal's head, for `shipmate audit verify --expect`: daily, daily HH:MM, daily HH:MM ZONE, or never.",
     },
     Variable {
         name: "SHIPMATE_LOG_FORMAT",

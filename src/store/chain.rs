@@ -17,6 +17,7 @@
 //! JSON of the fact exactly as it stands in the line. `seq` counts from 1 without a gap.
 
 use std::fmt;
+use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -63,6 +64,31 @@ pub struct Head {
 impl Head {
     /// The head of an empty chain.
     pub const GENESIS: Head = Head { seq: 0, hash: Hash([0; 32]) };
+}
+
+/// As rooms are told and `shipmate audit` is asked: `SEQ:HASH`.
+impl fmt::Display for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.seq, self.hash)
+    }
+}
+
+/// A text that is no head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a head is SEQ:HASH as the room was told: the record's number, a colon, and 64 hexadecimal digits")]
+pub struct InvalidHead;
+
+impl FromStr for Head {
+    type Err = InvalidHead;
+    fn from_str(text: &str) -> Result<Head, InvalidHead> {
+        let (seq, hash) = text.split_once(':').ok_or(InvalidHead)?;
+        let head = Head {
+            seq: seq.parse().map_err(|_| InvalidHead)?,
+            hash: hash.to_owned().try_into().map_err(|_: hex::FromHexError| InvalidHead)?,
+        };
+        // There is no record 0, so there would be nothing to compare with.
+        if head.seq == 0 && head != Head::GENESIS { Err(InvalidHead) } else { Ok(head) }
+    }
 }
 
 /// One link of the chain: a fact, when it happened, and the proof of its place.
@@ -127,11 +153,20 @@ impl Entry {
 
     /// An entry whose predecessor isn't known; only its own hash is checked.
     pub(super) fn read_alone(line: &[u8]) -> Result<Entry, String> {
-        let line: Line<'_> = serde_json::from_slice(line).map_err(|error| format!("is not a record ({error})"))?;
-        if line.hash != link(line.prev, line.seq, &line.at, line.fact.get()) {
+        let Line { seq, at, prev, hash, fact } =
+            serde_json::from_slice(line).map_err(|error| format!("is not a record ({error})"))?;
+        if hash != link(prev, seq, &at, fact.get()) {
             return Err("was changed: its hash doesn't fit".to_owned());
         }
-        Ok(Entry { seq: line.seq, at: line.at, prev: line.prev, hash: line.hash, fact: line.fact.get().to_owned() })
+        let entry = Entry { seq, at, prev, hash, fact: fact.get().to_owned() };
+        // What the hash doesn't cover (a field more, the case of a digit) isn't free either.
+        let mut written = Vec::with_capacity(line.len() + 1);
+        entry.write(&mut written);
+        if written.strip_suffix(b"\n") == Some(line.strip_suffix(b"\n").unwrap_or(line)) {
+            Ok(entry)
+        } else {
+            Err("was changed: it isn't written as shipmate writes it".to_owned())
+        }
     }
 
     /// Appends the line, with its line feed.
@@ -179,6 +214,18 @@ mod tests {
     }
 
     #[test]
+    fn a_head_reads_back() {
+        let hash = Entry::after(Head::GENESIS, "2026-11-03T10:11:12Z".into(), "{}".into()).hash;
+        let head = Head { seq: 1047, hash };
+        assert_eq!(head.to_string(), format!("1047:{hash}"));
+        assert_eq!(head.to_string().parse(), Ok(head));
+        assert_eq!(Head::GENESIS.to_string().parse(), Ok(Head::GENESIS));
+        for text in ["", "7", ":", "7:", &format!("x:{hash}"), &format!("7:{hash}0"), &format!("7: {hash}"), &format!("0:{hash}")] {
+            assert_eq!(text.parse::<Head>(), Err(InvalidHead), "{text}");
+        }
+    }
+
+    #[test]
     fn a_line_reads_back_and_any_change_is_noticed() {
         let entry =
             Entry::after(Head::GENESIS, "2026-11-03T10:11:12Z".into(), r#"{"fact":"room_opened","room":"terminal"}"#.into());
@@ -186,10 +233,16 @@ mod tests {
         entry.write(&mut line);
         assert_eq!(Entry::read(&line, Head::GENESIS).as_ref(), Ok(&entry));
         assert_eq!(Entry::read(&line, entry.head()).unwrap_err().seq, 2);
-        for place in 0..line.len() - 1 {
+        for (place, bit) in (0..line.len() - 1).flat_map(|place| [(place, 1), (place, 0x20)]) {
             let mut changed = line.clone();
-            changed[place] ^= 1;
+            changed[place] ^= bit;
             assert!(Entry::read(&changed, Head::GENESIS).is_err(), "byte {place}");
+        }
+        let text = String::from_utf8(line).unwrap();
+        for changed in [text.replacen('{', "{\"by\":\"me\",", 1), text.replacen(',', ", ", 1), text.replacen("T10", "\\u005410", 1)]
+        {
+            let said = Entry::read(changed.as_bytes(), Head::GENESIS).unwrap_err().to_string();
+            assert_eq!(said, "record 1 was changed: it isn't written as shipmate writes it", "{changed}");
         }
     }
 }

@@ -18,8 +18,8 @@ use super::overlay::{Overlay, RowSum};
 use super::projection::{self, OpenDeployments};
 use super::summary::Counts;
 use super::{Change, Fact, LedgerError, SCHEMA, Store, StoreError, facts, rows};
-use crate::domain::deployment::DeploymentState;
-use crate::domain::names::DeploymentId;
+use crate::domain::deployment::{DeploymentState, Phase};
+use crate::domain::names::{AppName, DeploymentId, EnvironmentName};
 
 /// How many callers are written together at most: keeps a write short, and nearly all the gain is there.
 const BATCH: usize = 256;
@@ -33,7 +33,7 @@ pub(super) type Answer = Box<dyn FnOnce(Result<(), LedgerError>) + Send>;
 /// The row that says where the store is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Tip {
-    schema: u32,
+    pub schema: u32,
     pub seq: u64,
     hash: Hash,
     #[serde(flatten)]
@@ -48,17 +48,20 @@ impl Default for Tip {
 }
 
 impl Tip {
-    /// Where a store is. The schema is for the caller to judge.
-    pub(super) fn load(store: &dyn Store) -> Result<(u32, Tip), StoreError> {
+    /// Where a store is. The schema is for the caller to judge; of a newer one nothing else is known.
+    pub(super) fn load(store: &dyn Store) -> Result<Tip, StoreError> {
         #[derive(Deserialize)]
         struct Version {
             schema: u32,
         }
         let Some(row) = store.get(rows::HEAD)? else {
-            return Ok((SCHEMA, Tip::default()));
+            return Ok(Tip::default());
         };
-        let Version { schema } = rows::read_json(&row)?;
-        if schema == SCHEMA { Ok((schema, rows::read_json(&row)?)) } else { Ok((schema, Tip::default())) }
+        match rows::read_json(&row)? {
+            Version { schema: 0 } => Err(StoreError::Damaged("it has no valid schema".to_owned())),
+            Version { schema: 1..=SCHEMA } => rows::read_json(&row),
+            Version { schema } => Ok(Tip { schema, ..Tip::default() }),
+        }
     }
 
     pub(super) fn head(&self) -> Head {
@@ -105,14 +108,23 @@ impl<'a> Writer<'a> {
     }
 
     /// Appends a fact that stands in the journal already.
-    pub(super) fn replay(&mut self, entry: &Entry) -> Result<(), LedgerError> {
-        let (at, fact) = entry.open().map_err(|broken| StoreError::Damaged(broken.to_string()))?;
-        self.take(entry, at, &fact).map(|_| ())
+    pub(super) fn replay(&mut self, entry: &Entry, at: Timestamp, fact: &Fact) -> Result<(), LedgerError> {
+        self.take(entry, at, fact).map(|_| ())
     }
 
     /// The state of a deployment that isn't over, or that ended in this write.
     pub(super) fn state(&self, id: DeploymentId) -> Option<&Arc<DeploymentState>> {
         self.open.get(&id).or_else(|| self.ended.get(&id))
+    }
+
+    /// The deployments of an app's environment that wait for their turn.
+    pub(super) fn queued<'b>(
+        &'b self,
+        app: &'b AppName,
+        environment: &'b EnvironmentName,
+    ) -> impl Iterator<Item = DeploymentId> + 'b {
+        let here = move |state: &DeploymentState| state.plan.app == *app && state.plan.environment == *environment;
+        self.open.iter().filter(move |(_, state)| state.phase == Phase::Queued && here(state)).map(|(id, _)| *id)
     }
 
     /// The store failed a caller, so nothing of this write may be kept.

@@ -5,8 +5,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Summary;
+use super::{BrokenChain, Summary};
 use crate::domain::deployment::IllegalTransition;
+use crate::domain::environment_lock::EnvironmentLock;
 use crate::domain::names::DeploymentId;
 
 /// Why the store can't be used.
@@ -37,6 +38,14 @@ pub enum StoreError {
         /// Ours.
         known: u32,
     },
+    /// A line of the journal is whole and says something that this shipmate never heard of. Nothing was changed.
+    #[error("{}: {broken}, though nothing is wrong with it: a newer shipmate wrote it; install that version again", path.display())]
+    UnknownFact {
+        /// The journal.
+        path: PathBuf,
+        /// Which line, and why it can't be read.
+        broken: BrokenChain,
+    },
     /// What is there isn't what was written. The next start makes the store again from the journal.
     #[error("the store is damaged ({0}): start shipmate again, it makes the store anew from the journal")]
     Damaged(String),
@@ -55,7 +64,7 @@ pub enum StoreError {
     #[error("a row of {0} bytes is longer than {max} bytes", max = super::MAX_VALUE)]
     TooLong(usize),
     /// Any other error of the operating system.
-    #[error("{}: {why}", path.display())]
+    #[error("{}: {why}: see that the disk is well and that shipmate may read and write there, then start it again", path.display())]
     Io {
         /// What was read or written.
         path: PathBuf,
@@ -108,6 +117,12 @@ pub enum RequestError {
         /// Which.
         by: Box<Summary>,
     },
+    /// A person, or the policy, put a lock on the environment.
+    #[error("the environment is locked: {}", lock.reason)]
+    EnvironmentLocked {
+        /// Which.
+        lock: Box<EnvironmentLock>,
+    },
     /// The ledger didn't take it.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -137,7 +152,7 @@ impl MayBeStore for RequestError {
     fn store(&self) -> Option<&StoreError> {
         match self {
             RequestError::Ledger(error) => error.store(),
-            RequestError::Locked { .. } => None,
+            RequestError::Locked { .. } | RequestError::EnvironmentLocked { .. } => None,
         }
     }
 }

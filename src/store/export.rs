@@ -1,8 +1,9 @@
 //! All history out as lines, and in again.
 //!
 //! An export is the journal's lines between a first line that says what it is and a last one that says how much there must be, so
-//! that a cut file is noticed. While a bot runs, the store is locked; then the journal is read, which is as complete. A copy of a
-//! journal can be imported too: a backup made with `cp` is as good.
+//! that a cut file is noticed. While a bot runs, the store is locked; then the journal is read, which is as complete. So it is when
+//! the store can't be written: on a full or read-only disk, or by a user who may only read. A copy of a journal can be imported
+//! too: a backup made with `cp` is as good.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -85,6 +86,11 @@ pub enum TransferError {
     },
 }
 
+/// What the last line of an export says, if this is one.
+pub(super) fn end(line: &[u8]) -> Option<Exported> {
+    serde_json::from_slice(line).ok().map(|End { end }| end)
+}
+
 impl Exported {
     fn none() -> Exported {
         Exported { facts: 0, builds: 0, deployments: 0, messages: 0, head: Head::GENESIS.hash }
@@ -145,7 +151,8 @@ pub fn export_to(folder: &Path, to: impl Write) -> Result<Exported, TransferErro
             let rows = Overlay::new(&store);
             write_lines(facts::entries(&rows, Head::GENESIS, last).map(|entry| Ok(entry?)), to)
         }
-        Err(StoreError::Locked(_)) => {
+        // It can't be opened, but read: the way out from a disk that is full or dying.
+        Err(StoreError::Locked(_) | StoreError::ReadOnly(_) | StoreError::Full(_) | StoreError::Denied(_)) => {
             let mut lines = Lines::open(&folder.join(journal::FILE))?;
             let entries = std::iter::from_fn(move || match lines.next() {
                 Ok(entry) => entry.map(|entry| Ok(entry?)),
@@ -216,6 +223,7 @@ pub fn import_from(folder: &Path, from: impl BufRead) -> Result<Exported, Transf
 
 fn import_into(staging: &Path, from: impl BufRead) -> Result<Exported, TransferError> {
     let mut lines = Lines::read(Path::new("the import"), from)?;
+    let kind = lines.header.shipmate;
     let mut imported = Exported::none();
     let mut end = None;
     let mut failure = None;
@@ -230,7 +238,8 @@ fn import_into(staging: &Path, from: impl BufRead) -> Result<Exported, TransferE
             }
         },
         Ok(Some(Err(broken))) => {
-            end = serde_json::from_slice(lines.line()).ok().map(|End { end }| end);
+            // In a journal nothing but records may stand: what follows would be left out.
+            end = self::end(lines.line()).filter(|_| kind == Kind::Export);
             failure = end.is_none().then_some(broken);
             None
         }
@@ -239,7 +248,10 @@ fn import_into(staging: &Path, from: impl BufRead) -> Result<Exported, TransferE
     if let Some(broken) = failure {
         return Err(broken.into());
     }
-    match (lines.header.shipmate, end) {
+    if end.is_some() && !lines.is_at_end()? {
+        return Err(lines.stray().into());
+    }
+    match (kind, end) {
         (Kind::Export, None) => return Err(TransferError::Cut(imported.facts)),
         (_, Some(end)) if end != imported => return Err(TransferError::Differs { said: end.facts, found: imported.facts }),
         (Kind::Export | Kind::Journal, _) => {}

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::SCHEMA;
+
 /// What a start had to put right.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recovery {
@@ -37,6 +39,13 @@ pub enum Healed {
         /// How many facts there are.
         records: u64,
     },
+    /// An older shipmate wrote it; nothing was wrong.
+    Upgraded {
+        /// Its schema.
+        from: u32,
+        /// How many facts there are.
+        records: u64,
+    },
     /// The journal was made anew from the rows.
     JournalRebuilt {
         /// What was wrong with it.
@@ -58,7 +67,7 @@ impl Recovery {
     /// Whether the disk did what it must not, and a person should look at the machine. An ordinary crash isn't that.
     pub fn is_alarming(&self) -> bool {
         self.healed.iter().any(|healed| match healed {
-            Healed::TornLine { .. } | Healed::JournalCaughtUp { .. } => false,
+            Healed::TornLine { .. } | Healed::JournalCaughtUp { .. } | Healed::Upgraded { .. } => false,
             Healed::StoreCaughtUp { .. } | Healed::StoreRebuilt { .. } | Healed::JournalRebuilt { .. } => true,
         })
     }
@@ -80,6 +89,9 @@ impl fmt::Display for Healed {
             }
             Healed::StoreRebuilt { why, kept: at, records } => {
                 write!(f, "the store was made anew from the journal ({}), since {why}{}", counted(records), kept(at))
+            }
+            Healed::Upgraded { from, records } => {
+                write!(f, "the store was brought from schema {from} to schema {SCHEMA} ({})", counted(records))
             }
             Healed::JournalRebuilt { why, kept: at, records } => {
                 write!(f, "the journal was made anew from the store ({}), since {why}{}", counted(records), kept(at))

@@ -15,6 +15,9 @@ use super::{SCHEMA, StoreError};
 /// The file's name in the data folder.
 pub(super) const FILE: &str = "journal.jsonl";
 
+/// Its name while it is made, until it is whole.
+const FRESH: &str = "journal.jsonl.new";
+
 /// How much is read at once from the end to find the last line; doubled until it is found.
 const TAIL: u64 = 64 * 1024;
 
@@ -54,6 +57,8 @@ impl Header {
 pub(super) struct Journal {
     path: PathBuf,
     file: File,
+    /// That of its first line.
+    schema: u32,
 }
 
 /// What stands in the data folder.
@@ -86,6 +91,7 @@ impl Journal {
             Err(ReadError::Store(error)) => return Err(error),
             Ok(lines) => lines,
         };
+        let schema = lines.header.schema;
         let checked = if length <= CHECK_ALL {
             lines.last_head()
         } else {
@@ -99,12 +105,12 @@ impl Journal {
         if end < length {
             file.set_len(end).and_then(|()| file.sync_all()).map_err(told)?;
         }
-        Ok(Found::Whole { journal: Journal { path: path.clone(), file }, last, cut: length - end })
+        Ok(Found::Whole { journal: Journal { path: path.clone(), file, schema }, last, cut: length - end })
     }
 
     /// Makes a journal of `entries`, in place of the one that may be there.
     pub(super) fn create(folder: &Path, entries: impl Iterator<Item = Result<Entry, StoreError>>) -> Result<Journal, StoreError> {
-        let (path, fresh) = (folder.join(FILE), folder.join("journal.jsonl.new"));
+        let (path, fresh) = (folder.join(FILE), folder.join(FRESH));
         let told = |error: io::Error| StoreError::io(&path, &error);
         let mut bytes = Header::line(Kind::Journal).into_bytes();
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&fresh).map_err(told)?;
@@ -118,7 +124,36 @@ impl Journal {
         file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(told)?;
         fs::rename(&fresh, &path).and_then(|()| sync_folder(folder)).map_err(told)?;
         let file = OpenOptions::new().append(true).open(&path).map_err(told)?;
-        Ok(Journal { path, file })
+        Ok(Journal { path, file, schema: SCHEMA })
+    }
+
+    /// Says in the first line that a shipmate of today writes here, so that an older one refuses. All other lines stay as they are,
+    /// byte by byte. It becomes another file, whole at every moment.
+    pub(super) fn raise_schema(&mut self) -> Result<(), StoreError> {
+        if self.schema == SCHEMA {
+            return Ok(());
+        }
+        let (path, fresh) = (&self.path, self.path.with_file_name(FRESH));
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let raise = || {
+            let mut old = BufReader::new(File::open(path)?);
+            old.skip_until(b'\n')?;
+            let mut new = OpenOptions::new().write(true).create(true).truncate(true).open(&fresh)?;
+            new.write_all(Header::line(Kind::Journal).as_bytes())?;
+            io::copy(&mut old, &mut new)?;
+            new.sync_all()?;
+            fs::rename(&fresh, path)?;
+            sync_folder(folder)?;
+            OpenOptions::new().append(true).open(path)
+        };
+        let raised = raise();
+        if raised.is_err() {
+            // On a full disk its space is needed; the first error is the one to tell.
+            let _ = fs::remove_file(&fresh);
+        }
+        self.file = raised.map_err(|error| StoreError::io(path, &error))?;
+        self.schema = SCHEMA;
+        Ok(())
     }
 
     /// Appends lines; when it returns, they survive a power cut.
@@ -232,6 +267,16 @@ impl<R: BufRead> Lines<R> {
             self.head = entry.head();
         }
         Ok(Some(entry))
+    }
+
+    /// Whether nothing follows.
+    pub(super) fn is_at_end(&mut self) -> Result<bool, StoreError> {
+        Ok(!self.next_line()? && self.line.is_empty())
+    }
+
+    /// What is wrong when something follows an export's last line.
+    pub(super) fn stray(&self) -> BrokenChain {
+        BrokenChain { seq: self.head.seq + 1, why: "stands after the export's last line".to_owned() }
     }
 
     /// The line that [`Lines::next`] read.

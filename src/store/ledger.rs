@@ -24,6 +24,10 @@ use super::{LedgerError, MemoryStore, Store, StoreError, lookup};
 /// How many callers may wait for the committer before further ones wait for a place.
 const QUEUE: usize = 1024;
 
+/// The free space, in MiB, below which no action starts. A deployment writes a few MiB; the rest is for what can't be held back:
+/// sled, which writes whole segments and snapshots, builds and messages that come in, and whoever else is on the disk.
+const MIN_FREE_MIB: u64 = 200;
+
 /// How the ledger is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
@@ -51,8 +55,11 @@ struct Start {
 
 impl Start {
     fn of(store: &dyn Store) -> Result<Start, StoreError> {
-        let (_, tip) = Tip::load(store)?;
-        Ok(Start { tip, counts: projection::counts(&Overlay::new(store))?, open: lookup::open_deployments(store)? })
+        Ok(Start {
+            tip: Tip::load(store)?,
+            counts: projection::counts(&Overlay::new(store))?,
+            open: lookup::open_deployments(store)?,
+        })
     }
 }
 
@@ -96,12 +103,12 @@ impl Ledger {
     pub fn open(folder: &Path) -> Result<(Ledger, Recovery), LedgerError> {
         let (store, recovery) = recovery::open(folder)?;
         let start = Start::of(&store)?;
-        Ok((Ledger::start(Arc::new(store), Some(folder.to_owned()), start), recovery))
+        Ok((Ledger::begin(Arc::new(store), Some(folder.to_owned()), start), recovery))
     }
 
     /// A ledger that forgets everything when it is dropped.
     pub fn in_memory() -> Ledger {
-        Ledger::start(Arc::new(MemoryStore::default()), None, Start::default())
+        Ledger::begin(Arc::new(MemoryStore::default()), None, Start::default())
     }
 
     /// The ledger of a store.
@@ -110,10 +117,10 @@ impl Ledger {
     /// When it can't be read.
     pub fn over(store: Arc<dyn Store>) -> Result<Ledger, LedgerError> {
         let start = Start::of(&*store)?;
-        Ok(Ledger::start(store, None, start))
+        Ok(Ledger::begin(store, None, start))
     }
 
-    fn start(store: Arc<dyn Store>, folder: Option<PathBuf>, Start { tip, counts, open }: Start) -> Ledger {
+    fn begin(store: Arc<dyn Store>, folder: Option<PathBuf>, Start { tip, counts, open }: Start) -> Ledger {
         let published = Published { head: tip.head(), counts, open: open.clone() };
         let shared = Arc::new(Shared::new(published));
         let (jobs, queue) = mpsc::channel(QUEUE);
@@ -147,6 +154,20 @@ impl Ledger {
     pub fn free_mib(&self) -> Option<u64> {
         let space = rustix::fs::statvfs(self.inner.folder.as_ref()?).ok()?;
         Some((space.f_bavail.saturating_mul(space.f_frsize)) >> 20)
+    }
+
+    /// Why no action may start at the moment, if so: the disk is nearly full. What is under way goes on, and may be put back.
+    ///
+    /// A write that fails ends the bot, in the middle of whatever it does. So it stops to begin things while there is still space
+    /// to write down how everything that it began has ended.
+    pub fn refuses_actions(&self) -> Option<String> {
+        let (folder, free) = (self.inner.folder.as_ref()?, self.free_mib()?);
+        (free < MIN_FREE_MIB).then(|| {
+            format!(
+                "only {free} MiB are free on the disk of {}, so no action starts: free some space, {MIN_FREE_MIB} MiB are needed",
+                folder.display()
+            )
+        })
     }
 
     /// Has the committer's thread run `decide`, and waits until what it appended is durable.

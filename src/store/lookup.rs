@@ -13,6 +13,11 @@ use crate::domain::names::{AppName, DeploymentId};
 
 /// The build that a fact announced, with what later facts told of it.
 pub(super) fn build(rows: &Overlay<'_>, app: &AppName, seq: u64) -> Result<Option<Build>, StoreError> {
+    build_before(rows, app, seq, u64::MAX)
+}
+
+/// The build that a fact announced, with what was told of it before the fact `before`.
+pub(super) fn build_before(rows: &Overlay<'_>, app: &AppName, seq: u64, before: u64) -> Result<Option<Build>, StoreError> {
     let Some(more) = rows.get(&rows::build(app, seq))? else {
         return Ok(None);
     };
@@ -21,7 +26,7 @@ pub(super) fn build(rows: &Overlay<'_>, app: &AppName, seq: u64) -> Result<Optio
         _ => Err(StoreError::Damaged(format!("record {seq} is no build"))),
     };
     let mut build = told(seq)?;
-    for seq in rows::numbers(&more)? {
+    for seq in rows::numbers(&more)?.into_iter().filter(|seq| *seq < before) {
         build.complete(told(seq)?);
     }
     Ok(Some(build))

@@ -5,7 +5,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `ledger`, `record`, `read` | the front: what may be recorded, what can be asked |
+//! | `ledger`, `record`, `gate`, `read` | the front: what may be recorded, what can be asked |
 //! | `committer` | the one thread that writes |
 //! | `projection`, `overlay` | from a fact to the rows that it changes |
 //! | `rows`, `facts`, `posts`, `summary`, `lookup` | where everything stands, and what is put together from it |
@@ -13,12 +13,15 @@
 //! | `sled`, `memory` | the two stores |
 //! | `recovery`, `healed` | a start: store and journal are brought to the same fact, a damaged store is made again |
 //! | `export` | all history out, and in again |
+//! | `audit` | a history is proven to be unbroken |
 
+mod audit;
 mod chain;
 mod committer;
 mod error;
 mod export;
 mod facts;
+mod gate;
 mod healed;
 mod journal;
 mod ledger;
@@ -40,12 +43,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::build::Build;
 use crate::domain::deployment::Event;
-use crate::domain::message::{Message, MessageRef, RoomId};
-use crate::domain::names::DeploymentId;
+use crate::domain::environment_lock::{EnvironmentLock, Unlocked};
+use crate::domain::message::{Account, Message, MessageRef, RoomId};
+use crate::domain::names::{AppName, DeploymentId, EnvironmentName, PersonName};
+use crate::domain::notice::Notice;
 
-pub use self::chain::{BrokenChain, Entry, Hash, Head};
+pub use self::audit::{AuditError, Audited, audit};
+pub use self::chain::{BrokenChain, Entry, Hash, Head, InvalidHead};
 pub use self::error::{LedgerError, RequestError, StoreError};
 pub use self::export::{Exported, TransferError, export, export_to, import, import_from};
+pub use self::gate::{Ask, Granted, Told, Way};
 pub use self::healed::{Healed, Recovery};
 pub use self::ledger::{Health, Ledger};
 pub use self::memory::MemoryStore;
@@ -54,8 +61,12 @@ pub use self::sled::SledStore;
 pub use self::summary::{Counts, PhaseName, Summary, TargetRecord};
 
 /// The version of the journal's lines and of the rows. A store of a newer one is refused; the rows of an older one are made
-/// again from the journal. A new kind of fact or event needs a new one, so that an older shipmate doesn't take it for damage.
-pub const SCHEMA: u32 = 1;
+/// again from the journal, whose first line then says the new one. A new kind of fact or event needs a new one, so that an older
+/// shipmate doesn't take it for damage.
+///
+/// Some things keep their form in every schema, since an upgrade reads them: each fact that was ever written, the journal's
+/// lines, and of the rows the head and the facts. `tests/data/stores` has a store of each schema to hold this.
+pub const SCHEMA: u32 = 2;
 
 /// The longest value of a row, in bytes. sled puts 16 rows on a page, and a page above 128 KiB into a file of its own that it
 /// never syncs.
@@ -121,6 +132,9 @@ pub enum Fact {
         /// The earlier fact that announced the build, when this one only tells more of it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         completes: Option<u64>,
+        /// The environments that it is to be deployed to by itself.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        automatic: Vec<EnvironmentName>,
     },
     /// A person wrote a command; it waits in the inbox until it is answered.
     Heard {
@@ -140,6 +154,51 @@ pub enum Fact {
         #[serde(flatten)]
         event: Event,
     },
+    /// A lock was put on an environment.
+    Locked {
+        /// The app.
+        app: AppName,
+        /// The environment.
+        environment: EnvironmentName,
+        /// The lock.
+        lock: EnvironmentLock,
+        /// The lock that was on it, if it was taken over.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instead_of: Option<EnvironmentLock>,
+    },
+    /// A lock is off.
+    Unlocked {
+        /// The app.
+        app: AppName,
+        /// The environment.
+        environment: EnvironmentName,
+        /// The lock that was on it.
+        lock: EnvironmentLock,
+        /// Why it isn't any more.
+        how: Unlocked,
+    },
+    /// An account is a person's from now on.
+    Linked {
+        /// The account.
+        account: Account,
+        /// Whose it is.
+        person: PersonName,
+    },
+    /// An account that was linked is nobody's any more.
+    Unlinked {
+        /// The account.
+        account: Account,
+        /// Who said so.
+        by: PersonName,
+    },
+    /// Rooms are told something.
+    Told {
+        /// What.
+        notice: Notice,
+        /// The only room that is told; `None` = all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        only: Option<RoomId>,
+    },
     /// A room is shown posts from now on; what was posted before it doesn't get.
     RoomOpened {
         /// The room.
@@ -153,6 +212,9 @@ pub enum Fact {
         post: PostId,
         /// The message that shows it.
         message: MessageRef,
+        /// Whether it is kept in mind, since people may still answer to it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        watched: bool,
     },
     /// A room shows the last state of a post that was edited in place until then.
     Settled {
@@ -186,5 +248,15 @@ pub enum Post {
     Closing {
         /// Which.
         id: DeploymentId,
+    },
+    /// A call for votes, edited until it is over.
+    Votes {
+        /// The fact that asked for them.
+        seq: u64,
+    },
+    /// Something that rooms are told.
+    Told {
+        /// The fact that tells it.
+        seq: u64,
     },
 }

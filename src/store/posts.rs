@@ -13,6 +13,8 @@ pub(super) fn add(rows: &mut Overlay<'_>, id: PostId, post: &Post) -> Result<(),
         Post::Build { seq } => (b'b', *seq),
         Post::Live { id } => (b'l', id.0),
         Post::Closing { id } => (b'c', id.0),
+        Post::Votes { seq } => (b'v', *seq),
+        Post::Told { seq } => (b'n', *seq),
     };
     let (row, _) = rows::post(id);
     let mut page = rows.get(&row)?.unwrap_or_default();
@@ -33,6 +35,8 @@ pub(super) fn get(rows: &Overlay<'_>, id: PostId) -> Result<Option<Post>, StoreE
         b'b' => Ok(Some(Post::Build { seq: number })),
         b'l' => Ok(Some(Post::Live { id: DeploymentId(number) })),
         b'c' => Ok(Some(Post::Closing { id: DeploymentId(number) })),
+        b'v' => Ok(Some(Post::Votes { seq: number })),
+        b'n' => Ok(Some(Post::Told { seq: number })),
         _ => Err(StoreError::Damaged(format!("post {} is of an unknown kind", id.0))),
     }
 }

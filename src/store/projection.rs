@@ -2,7 +2,7 @@
 //!
 //! It decides nothing. What a fact means for later facts was settled when it was recorded, and stands in the fact.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -12,10 +12,12 @@ use super::overlay::Overlay;
 use super::summary::{Counts, Summary, TargetRecord};
 use super::{Fact, LedgerError, Post, PostId, StoreError, posts, rows};
 use crate::domain::build::{Build, BuildOutcome};
-use crate::domain::deployment::{DeploymentState, Event, Phase, next};
+use crate::domain::deployment::{DeploymentState, Event, Occasion, Phase, next};
+use crate::domain::environment_lock::EnvironmentLock;
 use crate::domain::message::{Message, MessageRef, RoomId};
 use crate::domain::names::DeploymentId;
-use crate::domain::plan::{Plan, Purpose};
+use crate::domain::notice::Notice;
+use crate::domain::plan::{Plan, Purpose, Target};
 
 /// The deployments that aren't over, and the stuck ones that aren't mended.
 pub(super) type OpenDeployments = BTreeMap<DeploymentId, Arc<DeploymentState>>;
@@ -60,7 +62,12 @@ pub(super) fn project(
     fact: &Fact,
 ) -> Result<Option<Arc<DeploymentState>>, LedgerError> {
     match fact {
-        Fact::Built { build, keys, completes } => built(rows, seq, build, keys, *completes)?,
+        Fact::Built { build, keys, completes, automatic } => {
+            built(rows, seq, build, keys, *completes)?;
+            for environment in automatic {
+                rows.put(rows::automatic(&build.app, environment), seq.to_be_bytes().to_vec())?;
+            }
+        }
         Fact::Heard { message } => heard(rows, seq, message)?,
         Fact::Answered { message } => answered(rows, message)?,
         Fact::Deployment { id, event } => return deployment(rows, open, (seq, at), *id, event).map(Some),
@@ -68,7 +75,18 @@ pub(super) fn project(
             let newest = counts(rows)?.posts;
             rows.put(rows::cursor(room), newest.to_be_bytes().to_vec())?;
         }
-        Fact::Posted { room, post, message } => posted(rows, room, *post, message)?,
+        Fact::Posted { room, post, message, watched } => posted(rows, room, *post, message, *watched)?,
+        Fact::Locked { app, environment, lock, .. } => {
+            rows.put_json(rows::environment_lock(app, environment), lock)?;
+            post(rows, &Post::Told { seq })?;
+        }
+        Fact::Unlocked { app, environment, .. } => {
+            rows.remove(rows::environment_lock(app, environment))?;
+            post(rows, &Post::Told { seq })?;
+        }
+        Fact::Linked { account, person } => rows.put_json(rows::link(account), person)?,
+        Fact::Unlinked { account, .. } => rows.remove(rows::link(account))?,
+        Fact::Told { notice, .. } => told(rows, (seq, at), notice)?,
         Fact::Settled { room, post } => rows.remove(rows::view(room, *post))?,
     }
     Ok(None)
@@ -133,10 +151,27 @@ fn answered(rows: &mut Overlay<'_>, message: &MessageRef) -> Result<(), StoreErr
     }
 }
 
-fn posted(rows: &mut Overlay<'_>, room: &RoomId, post: PostId, message: &MessageRef) -> Result<(), StoreError> {
+fn told(rows: &mut Overlay<'_>, (seq, at): (u64, Timestamp), notice: &Notice) -> Result<(), StoreError> {
+    match notice {
+        Notice::NotAutomatic { app, environment, .. } => rows.remove(rows::automatic(app, environment))?,
+        Notice::Drift { app, environment, fingerprint, .. } => {
+            rows.put(rows::drift(app, environment), fingerprint.as_bytes().to_vec())?;
+        }
+        Notice::DriftOver { app, environment } => rows.remove(rows::drift(app, environment))?,
+        Notice::Head { .. } => rows.put_json(rows::HEAD_TOLD.to_vec(), &at)?,
+        Notice::Stale { messages } => messages.iter().try_for_each(|message| answered(rows, &message.at))?,
+        Notice::LockEnds { app, environment, lock } => {
+            rows.put_json(rows::environment_lock(app, environment), &EnvironmentLock { reminded: true, ..lock.clone() })?;
+        }
+        Notice::Back { .. } | Notice::BakeFailed { .. } | Notice::NotReverted { .. } | Notice::Baked { .. } => {}
+    }
+    post(rows, &Post::Told { seq })
+}
+
+fn posted(rows: &mut Overlay<'_>, room: &RoomId, post: PostId, message: &MessageRef, watched: bool) -> Result<(), StoreError> {
     let shown = rows.get(&rows::cursor(room))?.map_or(Ok(0), |cursor| rows::number(&cursor))?;
     rows.put(rows::cursor(room), shown.max(post.0).to_be_bytes().to_vec())?;
-    if let Some(Post::Live { .. }) = posts::get(rows, post)? {
+    if watched || matches!(posts::get(rows, post)?, Some(Post::Live { .. } | Post::Votes { .. })) {
         rows.put_json(rows::view(room, post), message)?;
     }
     Ok(())
@@ -150,25 +185,65 @@ fn deployment(
     event: &Event,
 ) -> Result<Arc<DeploymentState>, LedgerError> {
     let before = open.get(&id);
-    let was_over = before.is_some_and(|state| state.phase.is_final());
+    let was = before.map(|state| state.phase.clone());
     let state = Arc::new(next(before.map(|state| (**state).clone()), at, event)?);
     list_event(rows, id, seq)?;
     open.insert(id, state.clone());
     match event {
-        Event::Requested { cause, .. } => requested(rows, id, &state, cause.as_ref())?,
-        Event::Mended { .. } => mended(rows, open, id, &state)?,
-        Event::ActionStarted { .. }
+        Event::Requested { cause, waits, .. } => {
+            requested(rows, id, &state, cause.as_ref())?;
+            if !waits {
+                started(rows, id, &state)?;
+            }
+        }
+        Event::Started { .. } => started(rows, id, &state)?,
+        Event::VotesAsked { .. } => post(rows, &Post::Votes { seq })?,
+        Event::NotCounted { .. } => post(rows, &Post::Told { seq })?,
+        // The live message of the first attempt has its last state.
+        Event::Chosen { .. } if was.as_ref().is_some_and(Phase::is_final) && !state.phase.is_final() => {
+            post(rows, &Post::Live { id })?;
+        }
+        Event::Mended { .. } | Event::Reviewed { .. } => rows.put_json(rows::summary(id), &Summary::of(id, &state))?,
+        Event::Replanned { .. }
+        | Event::Approved { .. }
+        | Event::ApprovalWithdrawn { .. }
+        | Event::VotedDown { .. }
+        | Event::VotesLost { .. }
+        | Event::Expired {}
+        | Event::Superseded { .. }
+        | Event::Refused { .. }
+        | Event::ActionStarted { .. }
         | Event::ActionDone { .. }
         | Event::ActionFailed { .. }
         | Event::CancelAsked { .. }
+        | Event::Chosen { .. }
         | Event::UndoStarted { .. }
         | Event::UndoDone { .. }
         | Event::UndoFailed { .. } => {}
     }
-    if state.phase.is_final() && !was_over {
-        ended(rows, open, at, id, &state)?;
+    if state.phase.is_final() {
+        if was.as_ref() != Some(&state.phase) {
+            ended(rows, at, id, &state)?;
+        }
+        if !keeps_lock(&state) {
+            leave_lock(rows, &state.plan, id)?;
+        }
+        if !stays_open(&state) {
+            rows.remove(rows::open(id))?;
+            open.remove(&id);
+        }
     }
     Ok(state)
+}
+
+/// Whether a deployment that is over still holds its environment: it is stuck. One that never had a lock leaves nothing to mend.
+fn keeps_lock(state: &DeploymentState) -> bool {
+    matches!(state.phase, Phase::Stuck(_)) && state.mended_by.is_none() && takes_lock(&state.plan.purpose)
+}
+
+/// Whether something may still happen to a deployment that is over: it is mended, or looked at after an emergency.
+pub(super) fn stays_open(state: &DeploymentState) -> bool {
+    keeps_lock(state) || (state.emergency().is_some() && state.reviewed_by.is_none())
 }
 
 /// The event's place in the list of its deployment's events.
@@ -187,50 +262,45 @@ fn requested(
     state: &DeploymentState,
     cause: Option<&MessageRef>,
 ) -> Result<(), StoreError> {
-    let Plan { app, environment, purpose, .. } = &state.plan;
+    let Plan { app, environment, .. } = &state.plan;
     count(rows, |counts| &mut counts.deployments)?;
     rows.put_json(rows::summary(id), &Summary::of(id, state))?;
     rows.put(rows::history(app, environment, id), Vec::new())?;
+    if let Some(Occasion::Build { seq }) = state.order.as_ref().map(|order| &order.occasion) {
+        let row = rows::automatic(app, environment);
+        // A newer build may have come in between.
+        if rows.get(&row)?.as_deref() == Some(&seq.to_be_bytes()[..]) {
+            rows.remove(row)?;
+        }
+    }
+    cause.map_or(Ok(()), |cause| answered(rows, cause))
+}
+
+/// The lock is granted, and the rooms see it run.
+fn started(rows: &mut Overlay<'_>, id: DeploymentId, state: &DeploymentState) -> Result<(), StoreError> {
+    let Plan { app, environment, purpose, .. } = &state.plan;
     if takes_lock(purpose) {
         let row = rows::lock(app, environment);
         let holder: Option<Lock> = rows.get_json(&row)?;
         let stuck = holder.into_iter().flat_map(|holder| std::iter::once(holder.id).chain(holder.stuck)).take(TAKEN_OVER).collect();
         rows.put_json(row, &Lock { id, stuck })?;
     }
-    if let Some(cause) = cause {
-        answered(rows, cause)?;
-    }
-    post(rows, &Post::Live { id })
+    if is_shown(state) { post(rows, &Post::Live { id }) } else { Ok(()) }
 }
 
-fn ended(
-    rows: &mut Overlay<'_>,
-    open: &mut OpenDeployments,
-    at: Timestamp,
-    id: DeploymentId,
-    state: &DeploymentState,
-) -> Result<(), StoreError> {
-    let Plan { app, environment, purpose, release, .. } = &state.plan;
-    rows.put_json(rows::summary(id), &Summary::of(id, state))?;
-    // A stuck one goes on holding its lock; one that never had a lock leaves nothing to mend.
-    if !(matches!(state.phase, Phase::Stuck(_)) && takes_lock(purpose)) {
-        leave_lock(rows, &state.plan, id)?;
-        rows.remove(rows::open(id))?;
-        open.remove(&id);
-    }
-    if state.phase == Phase::Succeeded && lands(purpose) {
-        rows.put(rows::history(app, environment, id), release.digest.as_str().as_bytes().to_vec())?;
-        record_targets(rows, at, id, &state.plan)?;
-    }
-    post(rows, &Post::Closing { id })
+/// A rehearsal is shown by those who vote on it.
+fn is_shown(state: &DeploymentState) -> bool {
+    state.order.as_ref().is_none_or(|order| order.occasion != Occasion::Rehearsal)
 }
 
-fn mended(rows: &mut Overlay<'_>, open: &mut OpenDeployments, id: DeploymentId, state: &DeploymentState) -> Result<(), StoreError> {
+fn ended(rows: &mut Overlay<'_>, at: Timestamp, id: DeploymentId, state: &DeploymentState) -> Result<(), StoreError> {
+    let purpose = &state.plan.purpose;
     rows.put_json(rows::summary(id), &Summary::of(id, state))?;
-    leave_lock(rows, &state.plan, id)?;
-    rows.remove(rows::open(id))?;
-    open.remove(&id);
-    Ok(())
+    let is_what_runs = matches!(state.phase, Phase::Succeeded | Phase::Kept { .. });
+    if is_what_runs && lands(purpose) {
+        record_targets(rows, at, id, state)?;
+    }
+    if is_shown(state) { post(rows, &Post::Closing { id }) } else { Ok(()) }
 }
 
 /// The deployment holds the lock no longer. If it had taken it over from a stuck one, that one has it again.
@@ -246,9 +316,12 @@ fn leave_lock(rows: &mut Overlay<'_>, plan: &Plan, id: DeploymentId) -> Result<(
     }
 }
 
-/// TAG and REVERT of each target. What it ran comes from the plan, which was made from what the host really ran.
-fn record_targets(rows: &mut Overlay<'_>, at: Timestamp, id: DeploymentId, plan: &Plan) -> Result<(), StoreError> {
-    for before in &plan.before {
+/// TAG and REVERT of each target that runs the release now. What it ran comes from the plan, which was made from what the host
+/// really ran.
+fn record_targets(rows: &mut Overlay<'_>, at: Timestamp, id: DeploymentId, state: &DeploymentState) -> Result<(), StoreError> {
+    let plan = &state.plan;
+    let landed: BTreeSet<&Target> = state.landed().collect();
+    for before in plan.before.iter().filter(|before| landed.contains(&before.target)) {
         let row = rows::record(&plan.app, &plan.environment, &before.target);
         let old: Option<TargetRecord> = rows.get_json(&row)?;
         let other = |release: &crate::domain::plan::Release| release.digest != plan.release.digest;

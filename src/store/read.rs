@@ -16,11 +16,8 @@ use super::{Direction, Fact, LedgerError, Post, PostId, StoreError, Summary, Tar
 use crate::domain::build::Build;
 use crate::domain::deployment::{DeploymentState, Event, Phase};
 use crate::domain::message::{Message, MessageRef, RoomId};
-use crate::domain::names::{AppName, DeploymentId, Digest, EnvironmentName, Tag};
+use crate::domain::names::{AppName, DeploymentId, EnvironmentName, Tag};
 use crate::domain::plan::Target;
-
-/// How many deployments are looked at together for the last good one; most often it is among the first.
-const PAGE: usize = 16;
 
 impl Ledger {
     /// The newest durable fact.
@@ -87,12 +84,12 @@ impl Ledger {
         })
     }
 
-    /// The deployments that go on, or would if the bot hadn't stopped; stuck ones don't.
+    /// The deployments that go on, or would if the bot hadn't stopped; those that wait, and stuck ones, don't.
     ///
     /// # Errors
     /// When the ledger failed.
     pub fn open_deployments(&self) -> Result<Vec<DeploymentId>, LedgerError> {
-        self.read(|_| Ok(self.published().open.iter().filter(|(_, state)| !state.phase.is_final()).map(|(id, _)| *id).collect()))
+        self.read(|_| Ok(self.published().open.iter().filter(|(_, state)| state.phase.is_under_way()).map(|(id, _)| *id).collect()))
     }
 
     /// The deployments that are stuck and not mended.
@@ -112,32 +109,6 @@ impl Ledger {
         self.read(|rows| {
             let lock: Option<Lock> = rows.get_json(&rows::lock(app, environment))?;
             lock.map_or(Ok(None), |lock| self.summarise(rows, lock.id))
-        })
-    }
-
-    /// The newest deployment that ended well and brought another image than `other_than`.
-    ///
-    /// # Errors
-    /// When the ledger failed, or the store is damaged.
-    pub fn last_good(
-        &self,
-        app: &AppName,
-        environment: &EnvironmentName,
-        other_than: &Digest,
-    ) -> Result<Option<Summary>, LedgerError> {
-        let landed_other = |digest: &[u8]| !digest.is_empty() && digest != other_than.as_str().as_bytes();
-        self.read(|rows| {
-            let mut range = rows::histories(app, environment);
-            loop {
-                let page = self.inner.store.scan(range.clone(), Direction::Backward, PAGE)?;
-                if let Some((key, _)) = page.iter().find(|(_, digest)| landed_other(digest)) {
-                    return self.summarise(rows, DeploymentId(rows::last_number(key)?));
-                }
-                match page.into_iter().nth(PAGE - 1) {
-                    Some((key, _)) => range.end = key,
-                    None => return Ok(None),
-                }
-            }
         })
     }
 
@@ -163,6 +134,19 @@ impl Ledger {
         })
     }
 
+    /// An app's builds that were announced before the fact `seq`, the newest first, each as it was known then. The same whenever it
+    /// is asked.
+    ///
+    /// # Errors
+    /// When the ledger failed, or the store is damaged.
+    pub fn builds_before(&self, app: &AppName, seq: u64, limit: usize) -> Result<Vec<Build>, LedgerError> {
+        self.read(|rows| {
+            let range = rows::build(app, 0)..rows::build(app, seq);
+            let found = self.inner.store.scan(range, Direction::Backward, limit)?;
+            found.iter().map(|(key, _)| must(lookup::build_before(rows, app, rows::last_number(key)?, seq)?)).collect()
+        })
+    }
+
     /// The newest build of a tag.
     ///
     /// # Errors
@@ -172,6 +156,14 @@ impl Ledger {
             Some(seq) => lookup::build(rows, app, rows::number(&seq)?),
             None => Ok(None),
         })
+    }
+
+    /// The number of the fact that announced a tag's newest build: higher means later.
+    ///
+    /// # Errors
+    /// When the ledger failed, or the store is damaged.
+    pub fn build_number(&self, app: &AppName, tag: &Tag) -> Result<Option<u64>, LedgerError> {
+        self.read(|rows| rows.get(&rows::tag(app, tag))?.map(|seq| rows::number(&seq)).transpose())
     }
 
     /// The newest good build whose tag wasn't built badly since.
@@ -185,13 +177,14 @@ impl Ledger {
         })
     }
 
-    /// The build that a fact announced.
+    /// The build that a fact announced, as it announced it: what was told of it later isn't in it. The same whenever it is asked.
     ///
     /// # Errors
     /// When the ledger failed, or the store is damaged.
     pub fn build_at(&self, seq: u64) -> Result<Option<Build>, LedgerError> {
         self.read(|rows| match facts::get(rows, seq)?.map(facts::StoredFact::open).transpose()? {
-            Some((_, Fact::Built { build: announced, .. })) => lookup::build(rows, &announced.app, seq),
+            Some((_, Fact::Built { build, completes: None, .. })) => Ok(Some(build)),
+            // One that completes another announced nothing.
             Some(_) | None => Ok(None),
         })
     }
@@ -249,7 +242,7 @@ impl Ledger {
     }
 
     /// Reads rows, unless the ledger failed; rows that can't be right make it fail.
-    fn read<T>(&self, read: impl FnOnce(&Overlay<'_>) -> Result<T, StoreError>) -> Result<T, LedgerError> {
+    pub(super) fn read<T>(&self, read: impl FnOnce(&Overlay<'_>) -> Result<T, StoreError>) -> Result<T, LedgerError> {
         if let Some(error) = self.inner.shared.failure() {
             return Err(error);
         }

@@ -8,14 +8,17 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::committer::Writer;
+use super::gate::{Ask, Granted};
 use super::ledger::Ledger;
 use super::projection::{self, Lock};
-use super::{Fact, LedgerError, PostId, RequestError, StoreError, Summary, lookup, rows};
+use super::{Fact, LedgerError, PostId, RequestError, lookup, rows};
 use crate::domain::build::Build;
 use crate::domain::deployment::{DeploymentState, Event, Phase, next};
+use crate::domain::environment_lock::{EnvironmentLock, Locker};
 use crate::domain::message::{Message, MessageRef, RoomId};
-use crate::domain::names::{DeploymentId, PersonName};
-use crate::domain::plan::Plan;
+use crate::domain::names::{DeploymentId, EnvironmentName, PersonName};
+use crate::domain::plan::{Plan, Purpose};
+use crate::domain::policy::LockAfter;
 
 /// The longest id that a chat may give to a room or a message, in bytes.
 const CHAT_ID: usize = 1000;
@@ -47,6 +50,20 @@ impl Ledger {
     /// # Errors
     /// When nothing can be recorded any more.
     pub async fn built(&self, build: Build, keys: Vec<String>, at: Timestamp) -> Result<Appended, LedgerError> {
+        self.built_for(build, keys, Vec::new(), at).await
+    }
+
+    /// The same of a build that is to be deployed to environments by itself. One that only completes another isn't.
+    ///
+    /// # Errors
+    /// When nothing can be recorded any more.
+    pub async fn built_for(
+        &self,
+        build: Build,
+        keys: Vec<String>,
+        automatic: Vec<EnvironmentName>,
+        at: Timestamp,
+    ) -> Result<Appended, LedgerError> {
         self.submit(move |writer| {
             for key in &keys {
                 if let Some(seq) = writer.rows.get(&rows::seen_build(key))? {
@@ -61,7 +78,8 @@ impl Ledger {
                 }
                 None => None,
             };
-            let (seq, _) = writer.append(at, &Fact::Built { build, keys, completes })?;
+            let automatic = if completes.is_some() { Vec::new() } else { automatic };
+            let (seq, _) = writer.append(at, &Fact::Built { build, keys, completes, automatic })?;
             Ok(if completes.is_some() { Appended::Merged { seq } } else { Appended::New { seq } })
         })
         .await
@@ -112,25 +130,10 @@ impl Ledger {
         cause: Option<MessageRef>,
         at: Timestamp,
     ) -> Result<DeploymentId, RequestError> {
-        cause.as_ref().map_or(Ok(()), fit)?;
-        self.submit(move |writer| {
-            let lock = match projection::takes_lock(&plan.purpose) {
-                true => writer.rows.get_json::<Lock>(&rows::lock(&plan.app, &plan.environment))?,
-                false => None,
-            };
-            if let Some(lock) = lock {
-                let holder =
-                    writer.state(lock.id).ok_or_else(|| StoreError::Damaged(format!("{} has a lock and is over", lock.id)))?;
-                if !matches!(holder.phase, Phase::Stuck(_)) {
-                    return Err(RequestError::Locked { by: Box::new(Summary::of(lock.id, holder)) });
-                }
-            }
-            let id = DeploymentId(projection::counts(&writer.rows)?.deployments + 1);
-            let event = Event::Requested { plan: Box::new(plan), by, cause };
-            writer.append(at, &Fact::Deployment { id, event })?;
-            Ok(id)
-        })
-        .await
+        let ask = Ask { plan, by, cause, order: None, waits: false, through_lock: true };
+        match self.ask(ask, at).await? {
+            Granted::Started(id) | Granted::Waits(id) => Ok(id),
+        }
     }
 
     /// Records what happened to a deployment; its state after that. When it ended well, so that all targets have its release, the
@@ -163,10 +166,25 @@ impl Ledger {
     /// # Errors
     /// When nothing can be recorded any more, or the message's ids are unfit.
     pub async fn posted(&self, room: RoomId, post: PostId, message: MessageRef, at: Timestamp) -> Result<(), LedgerError> {
+        self.shown(room, post, message, false, at).await
+    }
+
+    /// The same of a post that is kept in mind if it is `watched`, since people may still answer to it.
+    ///
+    /// # Errors
+    /// When nothing can be recorded any more, or the message's ids are unfit.
+    pub async fn shown(
+        &self,
+        room: RoomId,
+        post: PostId,
+        message: MessageRef,
+        watched: bool,
+        at: Timestamp,
+    ) -> Result<(), LedgerError> {
         fit_id(&room.0)?;
         fit(&message)?;
         self.submit(move |writer| {
-            writer.append(at, &Fact::Posted { room, post, message })?;
+            writer.append(at, &Fact::Posted { room, post, message, watched })?;
             Ok(())
         })
         .await
@@ -193,23 +211,47 @@ fn record_event(
     event: Event,
     at: Timestamp,
 ) -> Result<Arc<DeploymentState>, LedgerError> {
-    if matches!(event, Event::Requested { .. }) || writer.state(id).is_none_or(|state| !is_open(state)) {
+    // What needs the lock is granted elsewhere.
+    let elsewhere = matches!(event, Event::Requested { .. } | Event::Started { .. });
+    if elsewhere || writer.state(id).is_none_or(|state| !is_open(state)) {
         return Err(refuse(writer, id, &event, at)?);
     }
     let (_, state) = writer.append(at, &Fact::Deployment { id, event })?;
     let state = state.ok_or(LedgerError::NoSuchDeployment(id))?;
-    if state.phase == Phase::Succeeded && projection::lands(&state.plan.purpose) {
+    mend(writer, id, &state, at)?;
+    Ok(state)
+}
+
+/// A deployment that brought all targets to its release mends the stuck ones that it took the lock over from.
+pub(super) fn mend(writer: &mut Writer<'_>, id: DeploymentId, state: &DeploymentState, at: Timestamp) -> Result<(), LedgerError> {
+    if state.phase == Phase::Succeeded && state.skipped.is_empty() && projection::lands(&state.plan.purpose) {
         // Whoever has the lock after a deployment that is over, had it before and is stuck.
         let lock: Option<Lock> = writer.rows.get_json(&rows::lock(&state.plan.app, &state.plan.environment))?;
         for stuck in lock.into_iter().flat_map(|lock| std::iter::once(lock.id).chain(lock.stuck)) {
             writer.append(at, &Fact::Deployment { id: stuck, event: Event::Mended { by: id } })?;
         }
     }
-    Ok(state)
+    lock_after(writer, id, state, at)
+}
+
+/// Locks the environment in the same write when the policy wants that after such an end, unless somebody did before.
+fn lock_after(writer: &mut Writer<'_>, id: DeploymentId, state: &DeploymentState, at: Timestamp) -> Result<(), LedgerError> {
+    let Plan { app, environment, purpose, .. } = &state.plan;
+    let wanted = match (&state.phase, purpose) {
+        (Phase::Undone(_), _) => LockAfter::Undone,
+        (Phase::Succeeded, Purpose::Revert) => LockAfter::Revert,
+        _ => return Ok(()),
+    };
+    if state.plan.lock_after.contains(&wanted) && writer.rows.get(&rows::environment_lock(app, environment))?.is_none() {
+        let lock = EnvironmentLock { by: Locker::Policy(id), reason: String::new(), since: at, until: None, reminded: false };
+        let (app, environment) = (app.clone(), environment.clone());
+        writer.append(at, &Fact::Locked { app, environment, lock, instead_of: None })?;
+    }
+    Ok(())
 }
 
 fn is_open(state: &DeploymentState) -> bool {
-    !state.phase.is_final() || (matches!(state.phase, Phase::Stuck(_)) && state.mended_by.is_none())
+    !state.phase.is_final() || matches!(state.phase, Phase::Stuck(_)) || projection::stays_open(state)
 }
 
 /// Why an event can't happen to a deployment that isn't open.
@@ -224,7 +266,7 @@ fn refuse(writer: &Writer<'_>, id: DeploymentId, event: &Event, at: Timestamp) -
     Ok(next(Some(state), at, event).map_or_else(LedgerError::Illegal, |_| LedgerError::NoSuchDeployment(id)))
 }
 
-fn fit(message: &MessageRef) -> Result<(), LedgerError> {
+pub(super) fn fit(message: &MessageRef) -> Result<(), LedgerError> {
     fit_id(&message.room.0)?;
     fit_id(&message.id)
 }

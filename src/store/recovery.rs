@@ -9,12 +9,17 @@
 //! | damaged or gone | whole | the journal is made anew from the rows, if they have at least as many facts |
 //! | damaged or gone | damaged | refused: a person must bring a copy |
 //!
+//! Rows of an older schema are held to the same; then they are made anew from the journal, and the journal's first line gets the
+//! new schema. Rows are always made beside the old ones, so when that fails everything is as before, and the shipmate that wrote
+//! them can be installed again. A newer schema, in the journal or in the rows, is refused before anything is touched.
+//!
 //! sled notices neither a lost tail nor every lost page. The tail is found by comparing with the journal; the rest by the sum of
 //! all rows, which is checked when the store is small or anything is odd, and not at each start of a big one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
-use super::chain::Head;
+use super::chain::{BrokenChain, Head};
 use super::committer::{Tip, Writer};
 use super::healed::{Healed, Recovery};
 use super::journal::{self, Found, Journal, Lines, ReadError};
@@ -31,14 +36,19 @@ const CHECK_NEWEST: u64 = 64;
 /// How many facts are applied in one write when rows are made from the journal.
 const BATCH: usize = 1000;
 
+/// Where rows are put together before they become the store's.
+const STAGING: &str = "store.unfinished";
+
 /// Opens the store of a folder, and puts right what is wrong.
 pub(super) fn open(folder: &Path) -> Result<(SledStore, Recovery), StoreError> {
     let lock = sled::lock(folder)?;
     let mut start = Start { folder, recovery: Recovery::default() };
     let journal = Journal::find(folder)?;
     let seen = start.look_at_rows()?;
-    let (mut store, journal) = start.agree(journal, seen)?;
+    let (mut store, mut journal) = start.agree(journal, seen)?;
+    journal.raise_schema()?;
     sled::clear_suspicion(folder)?;
+    start.clear_staging()?;
     store.attach(journal, lock);
     Ok((store, start.recovery))
 }
@@ -72,12 +82,9 @@ impl Start<'_> {
     }
 
     fn look_at(&self, store: &SledStore) -> Result<Tip, StoreError> {
-        let (schema, tip) = Tip::load(store)?;
-        if schema > SCHEMA {
-            return Err(StoreError::Newer { path: self.folder.to_owned(), found: schema, known: SCHEMA });
-        }
-        if schema < SCHEMA {
-            return Err(StoreError::Damaged(format!("its rows are of the older schema {schema}")));
+        let tip = Tip::load(store)?;
+        if tip.schema > SCHEMA {
+            return Err(StoreError::Newer { path: self.folder.to_owned(), found: tip.schema, known: SCHEMA });
         }
         check_newest(store, tip)?;
         if tip.sum.rows <= CHECK_ALL || sled::is_suspect(self.folder) {
@@ -94,7 +101,9 @@ impl Start<'_> {
                 }
                 self.agree_with(journal, last, seen)
             }
-            (Found::Missing, Seen::Missing) => Ok((self.make_rows()?, Journal::create(self.folder, std::iter::empty())?)),
+            (Found::Missing, Seen::Missing) => {
+                Ok((self.make_rows(self.folder)?, Journal::create(self.folder, std::iter::empty())?))
+            }
             (Found::Missing, Seen::Whole(store, tip)) => self.journal_from_rows(*store, tip, "it was gone".to_owned()),
             (Found::Broken { why, lines }, Seen::Whole(_, tip)) if lines > tip.seq => {
                 Err(self.lost(format!("the journal: {why}; the store has only {} of its {lines} records", tip.seq)))
@@ -109,26 +118,71 @@ impl Start<'_> {
     /// With a whole journal there is always a way.
     fn agree_with(&mut self, mut journal: Journal, last: Head, seen: Seen) -> Result<(SledStore, Journal), StoreError> {
         let why = match seen {
-            Seen::Missing if last == Head::GENESIS => return Ok((self.make_rows()?, journal)),
+            Seen::Missing if last == Head::GENESIS => return Ok((self.make_rows(self.folder)?, journal)),
             Seen::Missing => "it was gone".to_owned(),
             Seen::Damaged(why) => why,
             Seen::Whole(store, tip) => match damage(self.reconcile(&store, tip, &mut journal, last))? {
-                Ok(()) => return Ok((*store, journal)),
+                Ok(()) => return self.bring_up_to_date(*store, tip, journal),
                 Err(why) => {
                     store.close();
                     why
                 }
             },
         };
-        let kept = sled::put_rows_away(self.folder, &format!("store.corrupt-{}", now()))?;
-        let store = self.make_rows()?;
-        self.apply_journal(&store, Head::GENESIS, last)?;
+        let (store, kept) = self.make_rows_anew(&mut journal, last, &format!("store.corrupt-{}", now()))?;
         self.recovery.healed.push(Healed::StoreRebuilt { why, kept, records: last.seq });
         Ok((store, journal))
     }
 
+    /// Makes rows of an older schema anew. Rows and journal must be whole, and the rows must have no fact that the journal lacks.
+    fn bring_up_to_date(&mut self, store: SledStore, tip: Tip, mut journal: Journal) -> Result<(SledStore, Journal), StoreError> {
+        if tip.schema == SCHEMA {
+            return Ok((store, journal));
+        }
+        store.close();
+        // The old rows go away with the staging folder: all that was in them is in the journal.
+        let (store, _) = self.make_rows_anew(&mut journal, tip.head(), &format!("{STAGING}/older"))?;
+        self.recovery.healed.push(Healed::Upgraded { from: tip.schema, records: tip.seq });
+        Ok((store, journal))
+    }
+
+    /// Makes the rows anew from the journal, which ends with `last`; the old ones get the name `away`. Nothing is changed before
+    /// the new ones are whole.
+    fn make_rows_anew(&self, journal: &mut Journal, last: Head, away: &str) -> Result<(SledStore, Option<PathBuf>), StoreError> {
+        let made = self.make_rows_beside(last).and_then(|()| journal.raise_schema());
+        if let Err(error) = made {
+            // On a full disk their space is needed; the first error is the one to tell.
+            let _ = self.clear_staging();
+            return Err(error);
+        }
+        let kept = sled::move_rows(self.folder, &self.folder.join(away))?;
+        sled::move_rows(&self.folder.join(STAGING), &self.folder.join(sled::FOLDER))?;
+        Ok((self.make_rows(self.folder)?, kept))
+    }
+
+    fn make_rows_beside(&self, last: Head) -> Result<(), StoreError> {
+        self.clear_staging()?;
+        let staging = self.folder.join(STAGING);
+        fs::create_dir(&staging).map_err(|error| StoreError::io(&staging, &error))?;
+        let store = self.make_rows(&staging)?;
+        let applied = self.apply_journal(&store, Head::GENESIS, last);
+        store.close();
+        applied
+    }
+
+    fn clear_staging(&self) -> Result<(), StoreError> {
+        let staging = self.folder.join(STAGING);
+        match fs::remove_dir_all(&staging) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io(&staging, &error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     fn reconcile(&mut self, store: &SledStore, tip: Tip, journal: &mut Journal, last: Head) -> Result<(), StoreError> {
         let strange = || StoreError::Damaged("it has other records than the journal".to_owned());
+        if tip.seq < last.seq && tip.schema < SCHEMA {
+            return Err(StoreError::Damaged(format!("it lacks the newest of the journal's {} records", last.seq)));
+        }
         if tip.seq < last.seq {
             // sled lost its tail, so nothing of the rest is taken for granted.
             check_all(store, tip)?;
@@ -156,7 +210,7 @@ impl Start<'_> {
     fn apply_journal(&self, store: &SledStore, from: Head, last: Head) -> Result<(), StoreError> {
         let mut lines = Lines::open(&self.folder.join(journal::FILE)).map_err(|error| self.unreadable(error))?;
         let mut open = lookup::open_deployments(store)?;
-        let (_, mut tip) = Tip::load(store)?;
+        let mut tip = Tip::load(store)?;
         let mut over = false;
         while !over {
             let mut writer = Writer::new(store, &mut open, tip);
@@ -170,7 +224,8 @@ impl Start<'_> {
                     return Err(StoreError::Damaged("it has other records than the journal".to_owned()));
                 }
                 if entry.seq > from.seq {
-                    writer.replay(&entry).map_err(|error| self.refused(entry.seq, error))?;
+                    let (at, fact) = entry.open().map_err(|broken| self.unknown(broken))?;
+                    writer.replay(&entry, at, &fact).map_err(|error| self.refused(entry.seq, error))?;
                 }
             }
             let written = writer.finish()?;
@@ -186,11 +241,11 @@ impl Start<'_> {
         let rows = Overlay::new(&store);
         let journal = Journal::create(self.folder, facts::entries(&rows, Head::GENESIS, tip.seq))?;
         self.recovery.healed.push(Healed::JournalRebuilt { why, kept, records: tip.seq });
-        Ok((store, journal))
+        self.bring_up_to_date(store, tip, journal)
     }
 
-    fn make_rows(&self) -> Result<SledStore, StoreError> {
-        match sled::make_rows(self.folder)? {
+    fn make_rows(&self, folder: &Path) -> Result<SledStore, StoreError> {
+        match sled::make_rows(folder)? {
             Rows::Open(store) => Ok(*store),
             Rows::Missing => Err(self.lost("a new store can't be made".to_owned())),
             Rows::Damaged(why) => Err(self.lost(format!("a new store can't be made: {why}"))),
@@ -206,6 +261,10 @@ impl Start<'_> {
             ReadError::Broken(broken) => self.lost(format!("the journal: {broken}")),
             ReadError::Store(error) => error,
         }
+    }
+
+    fn unknown(&self, broken: BrokenChain) -> StoreError {
+        StoreError::UnknownFact { path: self.folder.join(journal::FILE), broken }
     }
 
     fn refused(&self, seq: u64, error: LedgerError) -> StoreError {
@@ -227,7 +286,7 @@ fn damage<T>(result: Result<T, StoreError>) -> Result<Result<T, String>, StoreEr
 
 /// The newest fact of a store.
 pub(super) fn head(store: &dyn Store) -> Result<Head, StoreError> {
-    Ok(Tip::load(store)?.1.head())
+    Ok(Tip::load(store)?.head())
 }
 
 fn check_newest(store: &dyn Store, tip: Tip) -> Result<(), StoreError> {

@@ -10,13 +10,17 @@
 //! | `d` id | a deployment's summary |
 //! | `e` id page | seq of each of its events, [`EVENTS_A_PAGE`] on a page |
 //! | `o` id | how many events an open deployment has; stuck ones are open |
-//! | `h` app environment id | history; for one that ended well and changed what runs: its release's digest |
+//! | `h` app environment id | history |
 //! | `l` app environment | who holds the lock, and which stuck ones it took it over from |
 //! | `r` app environment role host | what a target runs and goes back to |
 //! | `i` seq | a message that waits for an answer |
+//! | `x` app environment | the lock that a person or the policy put on it |
+//! | `a` account | the person whom it was linked to |
+//! | `w` app environment | the build that is to be deployed there by itself |
+//! | `z` app environment | the last report of how the hosts differ from the record |
 //! | `p` page | what posts are about, [`POSTS_A_PAGE`] on a page |
 //! | `c` room | the newest post that the room shows |
-//! | `v` room post | the message that shows a live post |
+//! | `v` room post | the message that shows a live post, or another one that people may still answer to |
 //! | `m` name | head, counts, schema |
 //!
 //! Numbers are big-endian, so that their order is that of the keys. Names end with a NUL, which no name has. Values are JSON
@@ -30,7 +34,7 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
 use super::{Key, MAX_VALUE, PostId, StoreError};
-use crate::domain::message::{MessageRef, RoomId};
+use crate::domain::message::{Account, MessageRef, RoomId};
 use crate::domain::names::{AppName, DeploymentId, EnvironmentName, HostName, RoleName, Tag};
 use crate::domain::plan::Target;
 
@@ -42,6 +46,8 @@ const POSTS_A_PAGE: u64 = 64;
 
 pub(super) const HEAD: &[u8] = b"mhead";
 pub(super) const COUNTS: &[u8] = b"mcounts";
+/// When the journal's head was last told to the rooms.
+pub(super) const HEAD_TOLD: &[u8] = b"mheadtold";
 
 pub(super) fn facts(group: u64, part: usize) -> Key {
     key(b'f', &[&group.to_be_bytes(), &u32::try_from(part).unwrap_or(u32::MAX).to_be_bytes()])
@@ -121,7 +127,7 @@ pub(super) fn history_environment(key: &[u8]) -> Result<EnvironmentName, StoreEr
 }
 
 pub(super) fn lock(app: &AppName, environment: &EnvironmentName) -> Key {
-    key(b'l', &[&name(app.as_str()), environment.as_str().as_bytes()])
+    place(b'l', app, environment)
 }
 
 pub(super) fn record(app: &AppName, environment: &EnvironmentName, target: &Target) -> Key {
@@ -143,6 +149,52 @@ pub(super) fn record_target(key: &[u8]) -> Result<Target, StoreError> {
         (Some(role), Some(host)) => Ok(Target { role, host }),
         _ => Err(StoreError::Damaged("a record's key names no target".to_owned())),
     }
+}
+
+pub(super) fn environment_lock(app: &AppName, environment: &EnvironmentName) -> Key {
+    place(b'x', app, environment)
+}
+
+pub(super) fn environment_locks() -> Range<Key> {
+    all(vec![b'x'])
+}
+
+pub(super) fn link(account: &Account) -> Key {
+    key(b'a', &[account.0.as_bytes()])
+}
+
+pub(super) fn links() -> Range<Key> {
+    all(vec![b'a'])
+}
+
+/// The account that a link's key names.
+pub(super) fn linked_account(key: &[u8]) -> Account {
+    Account(String::from_utf8_lossy(key.get(1..).unwrap_or_default()).into_owned())
+}
+
+pub(super) fn automatic(app: &AppName, environment: &EnvironmentName) -> Key {
+    place(b'w', app, environment)
+}
+
+pub(super) fn all_automatic() -> Range<Key> {
+    all(vec![b'w'])
+}
+
+pub(super) fn drift(app: &AppName, environment: &EnvironmentName) -> Key {
+    place(b'z', app, environment)
+}
+
+fn place(kind: u8, app: &AppName, environment: &EnvironmentName) -> Key {
+    key(kind, &[&name(app.as_str()), environment.as_str().as_bytes()])
+}
+
+/// The app and the environment that a key names which has nothing else.
+pub(super) fn named_place(key: &[u8]) -> Result<(AppName, EnvironmentName), StoreError> {
+    let mut names =
+        key.get(1..).unwrap_or_default().split(|byte| *byte == 0).map(|name| std::str::from_utf8(name).unwrap_or_default());
+    let app = names.next().and_then(|name| name.parse().ok());
+    let environment = names.next().and_then(|name| name.parse().ok());
+    app.zip(environment).ok_or_else(|| StoreError::Damaged("a key names no environment".to_owned()))
 }
 
 pub(super) fn inbox(seq: u64) -> Key {

@@ -21,7 +21,7 @@ use super::{Change, Direction, Key, MAX_VALUE, Store, StoreError};
 const CACHE: u64 = 16 << 20;
 
 /// sled's folder in the data folder.
-const FOLDER: &str = "store";
+pub(super) const FOLDER: &str = "store";
 
 /// Its file; sled has a lock on it.
 const DB: &str = "db";
@@ -123,14 +123,18 @@ fn remove_half_snapshots(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Moves the rows out of the way; where to, if there were any.
-pub(super) fn put_rows_away(folder: &Path, name: &str) -> Result<Option<PathBuf>, StoreError> {
-    let (path, away) = (folder.join(FOLDER), folder.join(name));
-    match fs::rename(&path, &away).and_then(|()| sync_folder(folder)) {
-        Ok(()) => Ok(Some(away)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(StoreError::io(&path, &error)),
+/// Moves the rows of a folder; where to, if there were any.
+pub(super) fn move_rows(folder: &Path, to: &Path) -> Result<Option<PathBuf>, StoreError> {
+    let path = folder.join(FOLDER);
+    match fs::rename(&path, to) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StoreError::io(&path, &error)),
     }
+    for folder in [Some(folder), to.parent()].into_iter().flatten() {
+        sync_folder(folder).map_err(|error| StoreError::io(folder, &error))?;
+    }
+    Ok(Some(to.to_owned()))
 }
 
 /// Whether an earlier run read something that can't be right.

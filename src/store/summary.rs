@@ -5,8 +5,9 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::deployment::{Cause, DeploymentState, Phase};
-use crate::domain::names::{AppName, DeploymentId, EnvironmentName, PersonName, TaskName, printable};
+use crate::domain::deployment::{Cause, DeploymentState, Phase, Rejection};
+use crate::domain::names::{AppName, DeploymentId, EnvironmentName, HostName, PersonName, TaskName, printable};
+use crate::domain::news::{Bad, Verdict};
 use crate::domain::plan::{Action, Purpose, Release};
 
 /// The longest cause in a summary, in characters.
@@ -22,8 +23,14 @@ const TASKS: usize = 12;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PhaseName {
+    /// It waits for its turn.
+    Queued,
+    /// It waits for votes.
+    AwaitingApproval,
     /// Its actions run.
     Running,
+    /// An action failed, and people are asked how it goes on.
+    Holding,
     /// What it did is being put back.
     Undoing,
     /// Everything was done.
@@ -34,17 +41,32 @@ pub enum PhaseName {
     Cancelled,
     /// An undo failed.
     Stuck,
+    /// An action failed, and a person left everything as it was.
+    Kept,
+    /// It never started, since a person voted no or something stood in the way.
+    Rejected,
+    /// It never started, since nobody voted in time.
+    Expired,
+    /// It never started, since a newer build took its place.
+    Superseded,
 }
 
 impl From<&Phase> for PhaseName {
     fn from(phase: &Phase) -> PhaseName {
         match phase {
+            Phase::Queued => PhaseName::Queued,
+            Phase::AwaitingApproval(_) => PhaseName::AwaitingApproval,
             Phase::Running => PhaseName::Running,
+            Phase::Holding { .. } => PhaseName::Holding,
             Phase::Undoing(_) => PhaseName::Undoing,
             Phase::Succeeded => PhaseName::Succeeded,
             Phase::Undone(_) => PhaseName::Undone,
             Phase::Cancelled(_) => PhaseName::Cancelled,
             Phase::Stuck(_) => PhaseName::Stuck,
+            Phase::Kept { .. } => PhaseName::Kept,
+            Phase::Rejected(_) => PhaseName::Rejected,
+            Phase::Expired => PhaseName::Expired,
+            Phase::Superseded { .. } => PhaseName::Superseded,
         }
     }
 }
@@ -52,12 +74,19 @@ impl From<&Phase> for PhaseName {
 impl fmt::Display for PhaseName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            PhaseName::Queued => "queued",
+            PhaseName::AwaitingApproval => "waiting for votes",
             PhaseName::Running => "running",
+            PhaseName::Holding => "holding",
             PhaseName::Undoing => "undoing",
             PhaseName::Succeeded => "succeeded",
             PhaseName::Undone => "undone",
             PhaseName::Cancelled => "cancelled",
             PhaseName::Stuck => "stuck",
+            PhaseName::Kept => "kept",
+            PhaseName::Rejected => "rejected",
+            PhaseName::Expired => "expired",
+            PhaseName::Superseded => "superseded",
         })
     }
 }
@@ -82,6 +111,9 @@ pub struct Summary {
     pub by: PersonName,
     /// When it was asked for.
     pub requested_at: Timestamp,
+    /// When it started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
     /// When it came to its final phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
@@ -96,6 +128,15 @@ pub struct Summary {
     /// The deployment that mended it, if it was stuck.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mended_by: Option<DeploymentId>,
+    /// Why it was done without the votes that it takes, if it was; shortened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emergency: Option<String>,
+    /// Whose approvals counted; the first dozen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approved_by: Vec<PersonName>,
+    /// The hosts that it went on without; the first dozen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<HostName>,
 }
 
 impl Summary {
@@ -115,11 +156,56 @@ impl Summary {
             release: plan.release.clone(),
             by: state.by.clone(),
             requested_at: state.requested_at,
+            started_at: state.started_at,
             ended_at: state.ended_at,
             phase: (&state.phase).into(),
-            cause: state.phase.cause().map(|cause| why(state, cause)),
+            cause: cause(state),
             irreversible: state.irreversible_tasks().filter_map(task).take(TASKS).collect(),
             mended_by: state.mended_by,
+            emergency: state.emergency().map(|reason| printable(reason, CAUSE)),
+            approved_by: state.counted.iter().take(TASKS).cloned().collect(),
+            skipped: state.skipped.iter().take(TASKS).cloned().collect(),
+        }
+    }
+}
+
+fn cause(state: &DeploymentState) -> Option<String> {
+    match &state.phase {
+        Phase::Kept { cause, by } => Some(printable(&format!("left as it was by {by}; {}", why(state, cause)), CAUSE)),
+        Phase::Rejected(Rejection::Vote { by }) => Some(format!("by {by}")),
+        Phase::Rejected(Rejection::Refused { why }) => Some(printable(why, CAUSE)),
+        Phase::Superseded { by } => Some(format!("by {by}")),
+        phase @ (Phase::Queued
+        | Phase::AwaitingApproval(_)
+        | Phase::Running
+        | Phase::Holding { .. }
+        | Phase::Undoing(_)
+        | Phase::Succeeded
+        | Phase::Undone(_)
+        | Phase::Cancelled(_)
+        | Phase::Stuck(_)
+        | Phase::Expired) => phase.cause().map(|cause| why(state, cause)),
+    }
+}
+
+impl Summary {
+    /// What it says of the environment: a deploy or revert that ended well or didn't. What a person stopped says nothing.
+    pub fn verdict(&self) -> Verdict {
+        match (&self.purpose, self.phase) {
+            (Purpose::Restart | Purpose::Run { .. }, _) => Verdict::Neither,
+            (Purpose::Deploy | Purpose::Revert, phase) => match phase {
+                PhaseName::Succeeded => Verdict::Good,
+                PhaseName::Undone | PhaseName::Stuck | PhaseName::Kept => Verdict::Bad(Bad::Failed),
+                PhaseName::Queued
+                | PhaseName::AwaitingApproval
+                | PhaseName::Running
+                | PhaseName::Holding
+                | PhaseName::Undoing
+                | PhaseName::Cancelled
+                | PhaseName::Rejected
+                | PhaseName::Expired
+                | PhaseName::Superseded => Verdict::Neither,
+            },
         }
     }
 }

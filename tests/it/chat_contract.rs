@@ -26,24 +26,42 @@ pub trait People: Send + Sync {
     async fn edit(&self, who: &str, text: &str);
     /// A person reacts.
     async fn react(&self, who: &str, to: &MessageRef, emoji: &str);
+    /// A person takes a reaction back.
+    async fn unreact(&self, who: &str, to: &MessageRef, emoji: &str);
     /// The bot's messages as people see them, oldest first.
     async fn seen(&self) -> Vec<String>;
     /// The service delivers again what it has delivered. Nothing to do where that can't happen.
     async fn deliver_again(&self) {}
 }
 
-/// One test for each clause; `$people` makes a fresh room.
+/// A room in which messages can be removed.
+#[async_trait]
+pub trait Erasers: People {
+    /// A person who may do so removes a message.
+    async fn delete(&self, who: &str, message: &MessageRef);
+}
+
+/// One test for each clause; `$people` makes a fresh room, one of [`Erasers`] where the platform lets anybody remove messages.
 macro_rules! chat_contract {
+    ($people:expr, erasers) => {
+        $crate::chat_contract::chat_contract!($people);
+        $crate::chat_contract::chat_contract!(@each $people,
+            what_was_deleted_is_gone,
+        );
+    };
     ($people:expr) => {
         $crate::chat_contract::chat_contract!(@each $people,
+            the_room_is_connected_before_anything_else,
             what_people_say_arrives_once_and_in_order,
             an_edit_of_a_person_is_no_message,
             a_post_is_seen_and_an_edit_changes_it,
             a_key_is_shown_once,
             a_reaction_goes_round,
+            a_reaction_can_be_taken_back,
             a_message_that_is_not_there_is_gone,
             nothing_in_a_reply_is_more_than_text,
             the_listener_ends_when_nobody_hears,
+            an_account_has_the_roles_of_its_platform_only,
         );
     };
     (@each $people:expr, $($clause:ident),+ $(,)?) => {
@@ -59,10 +77,12 @@ fn reply(title: &str) -> Reply {
     Reply { tone: Tone::Info, title: title.to_owned(), body: vec![Block::Line("a line".to_owned())] }
 }
 
-fn listen(people: &impl People) -> mpsc::Receiver<ChatEvent> {
-    let (to, events) = mpsc::channel(100);
+/// What people do from now on; the room is connected.
+async fn listen(people: &impl People) -> mpsc::Receiver<ChatEvent> {
+    let (to, mut events) = mpsc::channel(100);
     let chat = people.chat();
     tokio::spawn(async move { chat.listen(to).await });
+    assert_eq!(soon(events.recv()).await, Some(ChatEvent::Connected { room: people.room() }));
     events
 }
 
@@ -89,8 +109,16 @@ async fn see(people: &impl People, good: impl Fn(&[String]) -> bool) -> Vec<Stri
     panic!("never seen; last: {:?}", people.seen().await);
 }
 
+pub async fn the_room_is_connected_before_anything_else(people: impl People) {
+    people.say("anna", "early").await;
+    let mut events = listen(&people).await;
+    people.say("anna", "late").await;
+    // What was said before may be passed on or not, but never before the room is there.
+    while message(&mut events).await.text != "late" {}
+}
+
 pub async fn what_people_say_arrives_once_and_in_order(people: impl People) {
-    let mut events = listen(&people);
+    let mut events = listen(&people).await;
     for (who, text) in [("anna", "one"), ("bert", "two"), ("anna", "two")] {
         people.say(who, text).await;
     }
@@ -107,7 +135,7 @@ pub async fn what_people_say_arrives_once_and_in_order(people: impl People) {
 }
 
 pub async fn an_edit_of_a_person_is_no_message(people: impl People) {
-    let mut events = listen(&people);
+    let mut events = listen(&people).await;
     people.say("anna", "one").await;
     people.edit("anna", "!deploy antisocial").await;
     people.say("anna", "two").await;
@@ -139,7 +167,7 @@ pub async fn a_key_is_shown_once(people: impl People) {
 }
 
 pub async fn a_reaction_goes_round(people: impl People) {
-    let mut events = listen(&people);
+    let mut events = listen(&people).await;
     let chat = people.chat();
     let message = chat.post(&people.room(), &reply("approve?"), "key").await.unwrap();
     for emoji in ["✅", "❌", "✅"] {
@@ -159,6 +187,38 @@ pub async fn a_reaction_goes_round(people: impl People) {
     assert_eq!(reactions, expected);
     chat.edit(&message, &reply("approved"), true).await.unwrap();
     assert_eq!(chat.reactions(&message).await.unwrap().len(), 2);
+}
+
+pub async fn a_reaction_can_be_taken_back(people: impl People) {
+    let mut events = listen(&people).await;
+    let chat = people.chat();
+    let message = chat.post(&people.room(), &reply("approve?"), "key").await.unwrap();
+    people.react("anna", &message, "✅").await;
+    people.react("bert", &message, "✅").await;
+    people.unreact("anna", &message, "✅").await;
+    people.react("anna", &message, "✅").await;
+    people.unreact("bert", &message, "✅").await;
+    let given = |who: &str| ChatEvent::Reacted { to: message.clone(), author: people.account(who), emoji: "✅".to_owned() };
+    let back = |who: &str| ChatEvent::Unreacted { to: message.clone(), author: people.account(who), emoji: "✅".to_owned() };
+    for expected in [given("anna"), given("bert"), back("anna"), given("anna"), back("bert")] {
+        assert_eq!(soon(events.recv()).await, Some(expected));
+    }
+    assert_eq!(chat.reactions(&message).await.unwrap(), [(people.account("anna"), "✅".to_owned())]);
+}
+
+pub async fn what_was_deleted_is_gone(people: impl Erasers) {
+    let mut events = listen(&people).await;
+    let chat = people.chat();
+    let message = chat.post(&people.room(), &reply("approve?"), "key").await.unwrap();
+    people.delete("anna", &message).await;
+    assert_eq!(soon(events.recv()).await, Some(ChatEvent::Deleted { message: message.clone() }));
+    let gone = ChatError::Gone(message.clone());
+    assert_eq!(chat.edit(&message, &reply("x"), false).await, Err(gone.clone()));
+    assert_eq!(chat.react(&message, "✅").await, Err(gone.clone()));
+    assert_eq!(chat.reactions(&message).await, Err(gone));
+    // Whoever wants it back posts it with another key.
+    assert_eq!(chat.post(&people.room(), &reply("approve?"), "key").await, Ok(message.clone()));
+    assert_ne!(chat.post(&people.room(), &reply("approve?"), "key again").await, Ok(message));
 }
 
 pub async fn a_message_that_is_not_there_is_gone(people: impl People) {
@@ -192,4 +252,11 @@ pub async fn the_listener_ends_when_nobody_hears(people: impl People) {
     let listener = tokio::spawn(async move { chat.listen(to).await });
     drop(events);
     assert_eq!(soon(listener).await.unwrap(), Ok(()));
+}
+
+pub async fn an_account_has_the_roles_of_its_platform_only(people: impl People) {
+    let (account, chat) = (people.account("anna"), people.chat());
+    let (platform, _) = account.0.split_once(':').unwrap();
+    let roles = chat.roles(&account).await.unwrap();
+    assert!(roles.iter().all(|role| role.starts_with(&format!("{platform}:"))), "{roles:?}");
 }

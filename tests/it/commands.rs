@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use shipmate::chat::{Block, Reply};
-use shipmate::domain::names::{AppName, EnvironmentName, RoleName, is_invisible};
+use shipmate::domain::names::{AppName, EnvironmentName, PersonName, RoleName, is_invisible};
 use shipmate::runbook::{Catalog, Flag, Invocation, Parsed, Prefix, Vocabulary, help};
 
 struct Fleet;
@@ -21,6 +21,10 @@ impl Vocabulary for Fleet {
         let staging = environment.is_some_and(|environment| environment.as_str() == "staging");
         let names: &[&str] = if staging { &["web", "worker"] } else { &["web", "worker", "beat"] };
         names.iter().map(|name| name.parse().unwrap()).collect()
+    }
+
+    fn people(&self) -> Vec<PersonName> {
+        ["anna", "berta"].iter().map(|name| name.parse().unwrap()).collect()
     }
 }
 
@@ -49,6 +53,7 @@ fn short(line: &str) -> String {
     part(&mut list, "deployment", given.deployment);
     part(&mut list, "count", given.count);
     part(&mut list, "command", given.command);
+    part(&mut list, "person", given.person);
     part(&mut list, "text", given.text);
     part(&mut list, "words", Some(given.words).filter(|words| !words.is_empty()).map(|words| format!("{words:?}")));
     list.extend(given.flags.iter().map(|flag| flag.word().to_owned()));
@@ -88,6 +93,8 @@ fn each_command_of_the_set_is_understood() {
         ("!help", "help"),
         ("!help deploy", "help command=deploy"),
         ("!help !deploy", "help command=deploy"),
+        ("!can Berta deploy antisocial", "can app=antisocial command=deploy person=berta"),
+        ("!can berta !deploy antisocial staging", "can app=antisocial environment=staging command=deploy person=berta"),
     ] {
         assert_eq!(short(line), expected, "{line}");
     }
@@ -152,7 +159,7 @@ fn case_backticks_and_quotes_are_forgiven_but_tags_keep_their_case() {
 
 #[test]
 fn errors_are_one_line_with_what_the_nearest_name_and_the_usage() {
-    let deploy = "Usage: `!deploy APP [TAG] [ENVIRONMENT]`";
+    let deploy = "Usage: `!deploy APP [TAG] [ENVIRONMENT] [--emergency \"WHY\"]`";
     for (line, expected) in [
         ("!deplyo antisocial", "no command `deplyo`; did you mean `!deploy`?".to_owned()),
         ("!launch antisocial", "no command `launch`; `!help` lists them".to_owned()),
@@ -167,8 +174,8 @@ fn errors_are_one_line_with_what_the_nearest_name_and_the_usage() {
         ("!deploy antisocial a --tag b", format!("`tag` is given twice. {deploy}")),
         ("!deploy antisocial \"build 42", "a quote (\") isn't closed".to_owned()),
         ("!deploy --environment staging", format!("name the app first. {deploy}")),
-        ("!restart antisocial wev", "no role or environment `wev`; did you mean `web`? Usage: `!restart APP [ROLE] [ENVIRONMENT]`".to_owned()),
-        ("!restart antisocial beat staging", "no role `beat` in `staging`; there is `web`, `worker`. Usage: `!restart APP [ROLE] [ENVIRONMENT]`".to_owned()),
+        ("!restart antisocial wev", "no role or environment `wev`; did you mean `web`? Usage: `!restart APP [ROLE] [ENVIRONMENT] [--emergency \"WHY\"]`".to_owned()),
+        ("!restart antisocial beat staging", "no role `beat` in `staging`; there is `web`, `worker`. Usage: `!restart APP [ROLE] [ENVIRONMENT] [--emergency \"WHY\"]`".to_owned()),
         ("!show build-42", "`build-42` is not a deployment: it is a number such as 42 or #42. Usage: `!show DEPLOYMENT`".to_owned()),
         ("!history antisocial 0", "`0` is not a number from 1 to 1000. Usage: `!history APP [N]`".to_owned()),
         ("!run antisocial", "COMMAND is missing. Usage: `!run APP [--env ENVIRONMENT] [--read] COMMAND...`".to_owned()),
@@ -176,6 +183,9 @@ fn errors_are_one_line_with_what_the_nearest_name_and_the_usage() {
         ("!run antisocial --version", "no option `--version`; put `--` before a command that begins with dashes. Usage: `!run APP [--env ENVIRONMENT] [--read] COMMAND...`".to_owned()),
         ("!run antisocial --read=no date", "`--read` takes no value. Usage: `!run APP [--env ENVIRONMENT] [--read] COMMAND...`".to_owned()),
         ("!apps please", "nothing more is expected at `please`. Usage: `!apps`".to_owned()),
+        ("!can bert deploy blog", "no person `bert`; did you mean `berta`? Usage: `!can PERSON COMMAND APP [ENVIRONMENT]`".to_owned()),
+        ("!can zoe deploy blog", "no person `zoe`; there is `anna`, `berta`. Usage: `!can PERSON COMMAND APP [ENVIRONMENT]`".to_owned()),
+        ("!can anna deploy", "APP is missing. Usage: `!can PERSON COMMAND APP [ENVIRONMENT]`".to_owned()),
         ("!help dploy", "no command `dploy`; did you mean `deploy`? Usage: `!help [COMMAND]`".to_owned()),
     ] {
         assert_eq!(error(line), expected, "{line}");
@@ -184,7 +194,7 @@ fn errors_are_one_line_with_what_the_nearest_name_and_the_usage() {
 
 #[test]
 fn what_could_hurt_is_refused_and_never_echoed_raw() {
-    let tag = "is not a tag: use up to 128 of A-Z, a-z, 0-9, `_`, `.`, `-`, and neither `.` nor `-` first. Usage: `!deploy APP [TAG] [ENVIRONMENT]`";
+    let tag = "is not a tag: use up to 128 of A-Z, a-z, 0-9, `_`, `.`, `-`, and neither `.` nor `-` first. Usage: `!deploy APP [TAG] [ENVIRONMENT] [--emergency \"WHY\"]`";
     for (line, expected) in [
         ("!deploy antisocial 'x; touch pwned'".to_owned(), format!("`x; touch pwned` {tag}")),
         ("!deploy antisocial x; touch pwned".to_owned(), format!("`x;` {tag}")),
@@ -241,9 +251,9 @@ fn a_slash_command_gives_its_values_by_name() {
     let told = |command: &str, values: &[(&str, &str)]| invoke(command, values).unwrap_err().to_string();
     assert_eq!(
         told("deploy", &[("app", "blogg")]),
-        "no app `blogg`; did you mean `blog`? Usage: `/deploy APP [TAG] [ENVIRONMENT]`"
+        "no app `blogg`; did you mean `blog`? Usage: `/deploy APP [TAG] [ENVIRONMENT] [--emergency \"WHY\"]`"
     );
-    assert_eq!(told("deploy", &[]), "APP is missing. Usage: `/deploy APP [TAG] [ENVIRONMENT]`");
+    assert_eq!(told("deploy", &[]), "APP is missing. Usage: `/deploy APP [TAG] [ENVIRONMENT] [--emergency \"WHY\"]`");
     assert!(told("deploy", &[("app", "blog"), ("tag", "x\ny")]).starts_with("a command has no control or invisible characters"));
 }
 
@@ -253,7 +263,7 @@ fn help_lists_only_what_the_reader_may_use() {
     let Reply { title, body, .. } = help::commands(&catalog, &Prefix::default(), |runbook| runbook.group.is_none());
     let [Block::Table { rows, .. }, Block::Line(hint)] = body.as_slice() else { panic!("{body:?}") };
     assert_eq!(title, "What I understand");
-    assert_eq!(rows[0], ["!apps", "List the apps, and where they run"]);
+    assert_eq!(rows[0], ["!approvals", "List what waits for votes"]);
     assert!(rows.iter().all(|row| !row[0].starts_with("!deploy")));
     assert_eq!(hint, "`!help COMMAND` explains one.");
 }
@@ -308,7 +318,7 @@ fn lines() -> impl Strategy<Value = String> {
     ];
     let name = prop_oneof![
         proptest::sample::select(vec![
-            "deploy", "revert", "restart", "run", "plan", "logs", "history", "show", "status", "help", "cancel"
+            "deploy", "revert", "restart", "run", "plan", "logs", "history", "show", "status", "help", "cancel", "can"
         ])
         .prop_map(str::to_owned),
         any::<String>(),
@@ -339,6 +349,7 @@ proptest! {
                 if let Some(tag) = &given.tag {
                     prop_assert_eq!(tag.as_str().parse(), Ok(tag.clone()));
                 }
+                prop_assert!(given.person.as_ref().is_none_or(|person| Fleet.people().contains(person)));
                 prop_assert!(given.deployment.is_none_or(|deployment| deployment.0 > 0));
                 prop_assert!(given.count.is_none_or(|count| (1..=1000).contains(&count)));
                 let words = given.words.iter().chain(&given.text);

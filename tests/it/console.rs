@@ -10,7 +10,7 @@ use shipmate::domain::message::{Account, MessageRef, RoomId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 
-use crate::chat_contract::{People, chat_contract};
+use crate::chat_contract::{Erasers, People, chat_contract};
 
 fn now() -> Timestamp {
     Timestamp::UNIX_EPOCH
@@ -56,16 +56,17 @@ impl Pipe {
         self.input.lock().await.take();
     }
 
-    fn listen(&self) -> mpsc::Receiver<ChatEvent> {
-        let (to, events) = mpsc::channel(100);
+    async fn listen(&self) -> mpsc::Receiver<ChatEvent> {
+        let (to, mut events) = mpsc::channel(100);
         let console = Arc::clone(&self.console);
         tokio::spawn(async move { console.listen(to).await });
+        assert_eq!(events.recv().await, Some(ChatEvent::Connected { room: room() }));
         events
     }
 
     /// Types these lines and waits until all are dealt with.
     async fn plays(self, script: &str) -> String {
-        let mut events = self.listen();
+        let mut events = self.listen().await;
         self.types(script).await;
         self.hangs_up().await;
         while events.recv().await.is_some() {}
@@ -107,6 +108,11 @@ impl People for Pipe {
         self.types(&format!("/as {who}\n/react {emoji} {short}\n")).await;
     }
 
+    async fn unreact(&self, who: &str, to: &MessageRef, emoji: &str) {
+        let (_, short) = to.id.rsplit_once('-').unwrap();
+        self.types(&format!("/as {who}\n/unreact {emoji} {short}\n")).await;
+    }
+
     async fn seen(&self) -> Vec<String> {
         let mut seen: Vec<(String, String)> = Vec::new();
         for line in self.output.lock().unwrap().lines() {
@@ -122,15 +128,23 @@ impl People for Pipe {
     }
 }
 
+#[async_trait]
+impl Erasers for Pipe {
+    async fn delete(&self, who: &str, message: &MessageRef) {
+        let (_, short) = message.id.rsplit_once('-').unwrap();
+        self.types(&format!("/as {who}\n/delete {short}\n")).await;
+    }
+}
+
 mod contract {
     use super::*;
-    chat_contract!(async { Pipe::new(Look::Lines) });
+    chat_contract!(async { Pipe::new(Look::Lines) }, erasers);
 }
 
 #[tokio::test]
 async fn a_conversation_in_a_pipe_reads_like_a_log() {
     let pipe = Pipe::new(Look::Lines);
-    let mut events = pipe.listen();
+    let mut events = pipe.listen().await;
     pipe.types("!deploy antisocial build-42\n").await;
     let Some(ChatEvent::Message(_)) = events.recv().await else { panic!() };
     let table = |rows: &[[&str; 3]]| Block::Table {
@@ -198,16 +212,71 @@ m1 <anna> hello
 }
 
 #[tokio::test]
+async fn what_is_taken_back_and_what_is_deleted_shows() {
+    let pipe = Pipe::new(Look::Lines);
+    let mut events = pipe.listen().await;
+    pipe.console.post(&room(), &reply("approve?", &[]), "1").await.unwrap();
+    pipe.types("/react yes\n/as bert\n/react yes\n/unreact yes\n/unreact yes\n").await;
+    pipe.types("/as anna\n/unreact ✅ m1\n/unreact yes m9\n/react no\nwell\n/delete m2\n/delete m2\n/delete 1\n/react yes\n").await;
+    pipe.hangs_up().await;
+    let mut short = Vec::new();
+    while let Some(event) = events.recv().await {
+        short.push(match event {
+            ChatEvent::Message(message) => message.text,
+            ChatEvent::Reacted { author, emoji, .. } => format!("+{emoji} {author}"),
+            ChatEvent::Unreacted { author, emoji, .. } => format!("-{emoji} {author}"),
+            ChatEvent::Deleted { message } => format!("deleted {}", message.id.rsplit_once('-').unwrap().1),
+            ChatEvent::Connected { .. } => panic!("it was connected all the time"),
+            ChatEvent::Closed => "closed".to_owned(),
+        });
+    }
+    let (anna, bert) = ("terminal:anna", "terminal:bert");
+    let expected = [
+        format!("+✅ {anna}"),
+        format!("+✅ {bert}"),
+        format!("-✅ {bert}"),
+        format!("-✅ {anna}"),
+        format!("+❌ {anna}"),
+        "well".to_owned(),
+        "deleted m2".to_owned(),
+        "deleted m1".to_owned(),
+        "closed".to_owned(),
+    ];
+    assert_eq!(short, expected);
+    assert_eq!(
+        pipe.all().await,
+        "\
+m1 ▸ approve?
+m1   ✅ anna
+-- you are bert
+m1   ✅ anna, bert
+-- m1 ✅ taken back by bert
+m1   ✅ anna
+-- m1 has no ✅ of bert
+-- you are anna
+-- m1 ✅ taken back by anna
+-- no message `m9`
+m1   ❌ anna
+m2 <anna> well
+-- m2 deleted by anna
+-- no message `m2`
+-- m1 deleted by anna
+-- there is nothing to react to yet
+"
+    );
+}
+
+#[tokio::test]
 async fn help_lists_the_commands_of_the_terminal() {
     let said = Pipe::new(Look::Lines).plays("/help\n").await;
-    assert_eq!(said.lines().count(), 4);
+    assert_eq!(said.lines().count(), 6);
     assert!(said.starts_with("-- /as NAME "), "{said}");
 }
 
 #[tokio::test]
 async fn quitting_ends_the_talk_and_nothing_after_it_is_read() {
     let pipe = Pipe::new(Look::Lines);
-    let mut events = pipe.listen();
+    let mut events = pipe.listen().await;
     pipe.types("one\n/quit\ntwo\n").await;
     assert!(matches!(events.recv().await, Some(ChatEvent::Message(message)) if message.text == "one"));
     assert_eq!(events.recv().await, Some(ChatEvent::Closed));
@@ -234,7 +303,7 @@ async fn a_message_of_an_earlier_run_is_gone() {
 #[tokio::test]
 async fn what_a_person_said_is_not_the_bots_to_edit() {
     let pipe = Pipe::new(Look::Lines);
-    let mut events = pipe.listen();
+    let mut events = pipe.listen().await;
     pipe.types("hello `you`\n").await;
     let Some(ChatEvent::Message(message)) = events.recv().await else { panic!() };
     assert_eq!(pipe.console.edit(&message.at, &reply("y", &[]), true).await, Err(ChatError::Gone(message.at.clone())));
@@ -268,6 +337,7 @@ async fn an_output_that_is_gone_is_told_to_who_posts_and_the_talk_goes_on() {
     let (to, mut events) = mpsc::channel(10);
     let listener = Arc::clone(&console);
     tokio::spawn(async move { listener.listen(to).await });
+    assert_eq!(events.recv().await, Some(ChatEvent::Connected { room: room() }));
     input.write_all(b"!apps\n").await.unwrap();
     assert!(matches!(events.recv().await, Some(ChatEvent::Message(_))));
 }
@@ -275,7 +345,7 @@ async fn an_output_that_is_gone_is_told_to_who_posts_and_the_talk_goes_on() {
 #[tokio::test]
 async fn there_is_one_listener_and_one_room() {
     let pipe = Pipe::new(Look::Lines);
-    let _events = pipe.listen();
+    let _events = pipe.listen().await;
     tokio::task::yield_now().await;
     let (to, _rest) = mpsc::channel(1);
     assert!(matches!(pipe.console.listen(to).await, Err(ChatError::Unavailable(_))));
@@ -289,7 +359,7 @@ async fn on_a_terminal_there_is_a_prompt_and_notes_stand_above_it() {
     let size = || Size { columns: 80, rows: 24 };
     let pipe = Pipe::new(Look::Screen { size: Box::new(size), colour: false });
     let notes = pipe.console.notes();
-    let mut events = pipe.listen();
+    let mut events = pipe.listen().await;
     pipe.types("hello\n").await;
     events.recv().await.unwrap();
     assert!(notes.line("a line of the log"));

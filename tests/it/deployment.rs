@@ -3,10 +3,13 @@
 use jiff::Timestamp;
 use proptest::prelude::*;
 use shipmate::domain::deployment::{
-    Cause, DeploymentState, Event, Failure, FailureKind, IllegalTransition, Outcome, Phase, Step, next,
+    Call, Cause, Choice, DeploymentState, Event, Failure, FailureKind, Found, IllegalTransition, Outcome, Phase, Step, next,
 };
+use shipmate::domain::message::Account;
 use shipmate::domain::names::{DeploymentId, PersonName};
 use shipmate::domain::plan::{Action, ActionIndex, Plan, Stage};
+use shipmate::domain::policy::{OnFailure, Strength};
+use shipmate::domain::spec::Millis;
 
 use crate::sample::*;
 
@@ -19,7 +22,7 @@ fn failure() -> Failure {
 }
 
 fn requested(plan: Plan) -> Event {
-    Event::Requested { plan: Box::new(plan), by: anna(), cause: None }
+    Event::Requested { plan: Box::new(plan), by: anna(), cause: None, order: None, waits: false }
 }
 
 fn started(action: u32) -> Event {
@@ -194,8 +197,110 @@ fn one_failed_undo_makes_it_stuck_but_only_when_the_others_are_over() {
     assert_eq!(state.mended_by, Some(DeploymentId(2)));
 }
 
+fn approved(by: &str) -> Event {
+    let account = Account(format!("terminal:{by}"));
+    Event::Approved { by: name(by), account, found: Found::Typed, message: None }
+}
+
+fn called(plan: &Plan, votes: u32) -> Event {
+    let (until, strength, hash) = (Timestamp::MAX, Strength::Reaction, plan.hash());
+    Event::VotesAsked { call: Call { votes, until, strength, hash, rehearsals: Vec::new() } }
+}
+
+fn let_go(needed: u32, counted: &[&str]) -> Event {
+    Event::Started { needed, counted: counted.iter().map(|person| name(person)).collect() }
+}
+
+fn chosen(choice: Choice) -> Event {
+    Event::Chosen { choice, by: Some(anna()) }
+}
+
+fn other_plan() -> Event {
+    let plan = Plan { release: release("build-43"), ..small() };
+    Event::Replanned { plan: Box::new(plan), changed: Vec::new() }
+}
+
+/// After a request that waits.
+fn waiting(events: &[Event]) -> Result<DeploymentState, IllegalTransition> {
+    let first = Event::Requested { plan: Box::new(small()), by: anna(), cause: None, order: None, waits: true };
+    let all: Vec<Event> = [first].into_iter().chain(events.iter().cloned()).collect();
+    DeploymentState::replay(all.iter().map(|event| (Timestamp::UNIX_EPOCH, event)))
+}
+
+#[test]
+fn it_starts_only_with_the_votes_that_it_takes_for_the_plan_that_it_is() {
+    let plan = small();
+    let word = |events: &[Event]| waiting(events).map(|state| state.phase.word()).ok();
+    assert_eq!(word(&[]), Some("queued"));
+    assert_eq!(word(&[let_go(0, &[])]), Some("running"));
+    assert_eq!(word(&[let_go(1, &[])]), None, "votes are needed, and nobody was asked");
+    assert_eq!(word(&[started(0)]), None, "it hasn't started");
+    assert_eq!(word(&[approved("berta")]), None, "nobody was asked");
+    let asked = called(&plan, 2);
+    assert_eq!(word(&[asked.clone()]), Some("waiting for votes"));
+    assert_eq!(word(&[asked.clone(), let_go(0, &[])]), None, "people were asked");
+    assert_eq!(word(&[asked.clone(), approved("berta"), approved("berta")]), None, "a vote counts once");
+    assert_eq!(word(&[asked.clone(), approved("berta"), let_go(1, &["berta"])]), None, "two were asked for");
+    assert_eq!(word(&[asked.clone(), approved("berta"), let_go(2, &["berta", "berta"])]), None);
+    assert_eq!(word(&[asked.clone(), approved("berta"), let_go(2, &["berta", "carl"])]), None, "carl didn't vote");
+    assert_eq!(word(&[asked.clone(), approved("berta"), approved("carl"), let_go(2, &["berta", "carl"])]), Some("running"));
+    assert_eq!(word(&[asked.clone(), approved("berta"), approved("carl"), let_go(3, &["berta", "carl"])]), None);
+    assert_eq!(word(&[called(&Plan { release: release("build-43"), ..plan }, 1)]), None, "the call is for another plan");
+    let changed = [asked, approved("berta"), approved("carl"), other_plan()];
+    assert_eq!(waiting(&changed).map(|state| (state.phase.word(), state.votes.len())).ok(), Some(("queued", 0)));
+}
+
+#[test]
+fn what_people_say_after_a_failure() {
+    let hold = OnFailure::Hold { span: Millis::seconds(600), quorum: 1 };
+    let plan = Plan { on_failure: hold, ..small() };
+    let held = |events: &[Event]| {
+        let all: Vec<Event> =
+            [requested(plan.clone()), started(1), started(2), failed(2)].into_iter().chain(events.iter().cloned()).collect();
+        DeploymentState::replay(all.iter().map(|event| (Timestamp::UNIX_EPOCH, event))).map(|state| state.phase.word())
+    };
+    assert_eq!(held(&[]), Ok("holding"));
+    assert_eq!(held(&[done(1)]), Ok("holding"), "what runs comes to its end");
+    assert!(held(&[done(1), started(0)]).is_err(), "nothing new begins");
+    assert_eq!(held(&[done(1), chosen(Choice::Retry), started(2), done(2)]), Ok("running"));
+    assert_eq!(held(&[done(1), chosen(Choice::Undo)]), Ok("undoing"));
+    assert_eq!(held(&[done(1), Event::Chosen { choice: Choice::Undo, by: None }]), Ok("undoing"));
+    assert!(held(&[done(1), Event::Chosen { choice: Choice::Retry, by: None }]).is_err(), "silence only undoes");
+    assert_eq!(held(&[done(1), chosen(Choice::Keep)]), Ok("kept"));
+    assert!(held(&[chosen(Choice::Keep)]).is_err(), "something is on its way");
+    assert_eq!(held(&[done(1), cancel()]), Ok("undoing"));
+    // Without b: its start is undone, the rest goes on, and nothing of b begins any more.
+    let without_b = [done(1), chosen(Choice::Skip)];
+    assert!(held(&[&without_b[..], &[started(2)]].concat()).is_err());
+    assert!(held(&[&without_b[..], &[undo_started(1)]].concat()).is_err(), "a stays");
+    let put_back = [&without_b[..], &[undo_started(2), undone(2)]].concat();
+    assert_eq!(held(&[&put_back[..], &[started(0), done(0), started(3), done(3)]].concat()), Ok("succeeded"));
+    assert_eq!(held(&[&without_b[..], &[undo_started(2), undo_failed(2)]].concat()), Ok("undoing"));
+}
+
+#[test]
+fn what_is_stuck_goes_on_by_a_persons_word() {
+    let stuck = [started(1), failed(1), undo_started(1), undo_failed(1)];
+    let word = |more: &[Event]| after(&[&stuck[..], more].concat()).map(|state| state.phase.word()).ok();
+    assert_eq!(word(&[chosen(Choice::Undo)]), Some("undoing"));
+    assert_eq!(word(&[chosen(Choice::Undo), undone(1)]), Some("undone"));
+    assert_eq!(word(&[chosen(Choice::Retry), started(1), done(1)]), Some("running"));
+    assert_eq!(word(&[chosen(Choice::Keep)]), Some("kept"));
+    assert_eq!(word(&[chosen(Choice::Skip)]), None);
+    assert_eq!(word(&[mended(), chosen(Choice::Undo)]), None);
+}
+
 fn any_event() -> impl Strategy<Value = Event> {
-    (0u32..5, 0..10).prop_map(|(action, kind)| match kind {
+    (0u32..5, 0..20).prop_map(|(action, kind)| match kind {
+        10 => called(&small(), action),
+        11 => approved(["berta", "carl", "dora"][action as usize % 3]),
+        12 => let_go(action, &["berta", "carl"][..action as usize % 3]),
+        13 => let_go(0, &[]),
+        14 => other_plan(),
+        15 => Event::ApprovalWithdrawn { by: name("berta") },
+        16 => Event::VotedDown { by: name("carl"), account: Account("terminal:carl".into()), found: Found::Live },
+        17 => chosen([Choice::Retry, Choice::Skip, Choice::Undo, Choice::Keep][action as usize % 4]),
+        18 => Event::Expired {},
         0..=2 => started(action),
         3 => done(action),
         4 => failed(action),
@@ -210,29 +315,46 @@ fn any_event() -> impl Strategy<Value = Event> {
 proptest! {
     /// Random events never panic; what is refused leaves no trace, and what is final stays so but for the mending.
     #[test]
-    fn whatever_happens_the_state_makes_sense(events in proptest::collection::vec(any_event(), 0..60)) {
-        let mut state = after(&[]).unwrap();
+    fn whatever_happens_the_state_makes_sense(waits: bool, holds: bool, events in proptest::collection::vec(any_event(), 0..60)) {
+        let on_failure = if holds { OnFailure::Hold { span: Millis::seconds(60), quorum: 0 } } else { OnFailure::Undo };
+        let plan = Box::new(Plan { on_failure, ..small() });
+        let first = Event::Requested { plan, by: anna(), cause: None, order: None, waits };
+        let mut state = next(None, Timestamp::UNIX_EPOCH, &first).unwrap();
         for event in events {
             let Ok(moved) = next(Some(state.clone()), Timestamp::UNIX_EPOCH, &event) else { continue };
             if state.phase.is_final() {
-                prop_assert!(matches!((&state.phase, &event), (Phase::Stuck(_), Event::Mended { .. })), "{} took {event:?}", state.phase.word());
-                prop_assert_eq!(&moved.phase, &state.phase);
+                let asks = matches!((&state.phase, &event), (Phase::Stuck(_), Event::Mended { .. } | Event::Chosen { .. }));
+                prop_assert!(asks, "{} took {event:?}", state.phase.word());
             }
             prop_assert_eq!(moved.phase.is_final(), moved.ended_at.is_some());
-            prop_assert_eq!(moved.order.len(), moved.steps.len());
-            let places = |index: &ActionIndex| moved.order.iter().position(|of| of == index);
+            let places = |index: &ActionIndex| moved.order_of_start.iter().position(|of| of == index);
             let to_undo: Vec<_> = moved.to_undo().iter().map(places).collect();
             prop_assert!(to_undo.is_sorted_by(|a, b| a > b));
             if moved.phase.is_final() {
                 prop_assert_eq!(moved.in_flight().count() + moved.undo_in_flight().count(), 0);
             }
+            if let Some(started) = moved.started_at.filter(|_| state.started_at.is_none()) {
+                // It runs only what people approved, and by as many people as it took.
+                let Phase::AwaitingApproval(call) = &state.phase else {
+                    prop_assert!(state.phase == Phase::Queued && moved.counted.is_empty());
+                    state = moved;
+                    continue;
+                };
+                prop_assert_eq!(&call.hash, &moved.plan.hash());
+                prop_assert!(moved.counted.len() >= call.votes as usize && started == Timestamp::UNIX_EPOCH);
+                prop_assert!(moved.counted.iter().all(|person| state.votes.contains_key(person)));
+            }
             let undo_failed = moved.steps.values().any(|step| matches!(step, Step::UndoFailed { .. }));
             let undone = moved.to_undo().is_empty();
             match &moved.phase {
-                Phase::Succeeded => prop_assert_eq!(moved.steps.len(), moved.plan.actions().count()),
+                Phase::Succeeded => prop_assert!(!moved.skipped.is_empty() || moved.steps.len() == moved.plan.actions().count()),
                 Phase::Undone(_) | Phase::Cancelled(_) => prop_assert!(undone && !undo_failed),
                 Phase::Stuck(_) => prop_assert!(undone && undo_failed),
-                Phase::Running | Phase::Undoing(_) => {}
+                // Everything else waits, asks, or never started.
+                phase => {
+                    let kept = matches!(phase, Phase::Kept { .. });
+                    prop_assert!(!phase.is_final() || moved.started_at.is_none() || kept);
+                }
             }
             state = moved;
         }

@@ -4,20 +4,28 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod architecture;
+mod bot;
+mod changed;
 mod chat_contract;
 mod commands;
 mod console;
 mod deployment;
+mod disk;
 mod docs;
+mod drift;
 mod engine;
 mod http;
+mod local;
+mod news;
 mod notify;
 mod pipeline;
 mod planner;
+mod policy;
 mod random;
 mod rehearsal;
 mod rig;
 mod runbooks;
 mod sample;
+mod say;
 mod store;
 mod voyage;

@@ -308,7 +308,7 @@ fn a_bot_that_is_killed_in_the_middle_goes_on_after_its_next_start() {
     ship.sees(&["web@appserver1", "✓ start", "… healthy"]);
     ship.kill();
     ship.start();
-    ship.sees(&["I was away; going on with #2"]);
+    ship.sees(&["I was away for", "going on with #2"]);
     ship.sees(&["#2 deploy antisocial production: build-41 → build-47, by anna"]);
     ship.sees(&["#2 antisocial production runs build-47"]);
     assert_eq!(rig.site(), "build-47");
@@ -426,14 +426,17 @@ fn the_second_of_two_people_hears_who_holds_the_environment() {
     ship.say("!deploy antisocial build-47");
     ship.sees(&["#2", "running"]);
     ship.say("/as carl").say("!deploy antisocial build-42");
-    ship.sees(&["antisocial production is held by #2 (deploy build-47 by anna) since"]);
+    ship.sees(&["#3", "waits for the end of #2 (deploy build-47 by anna, since"]);
     ship.say("/as ben").say("!cancel 2");
     ship.sees(&["ben may not `cancel`"]);
     ship.say("/as carl").say("!cancel");
+    ship.sees(&["say which one: #2, #3"]);
+    ship.say("!cancel 2");
     ship.sees(&["#2: cancelled by carl"]);
     ship.sees(&["#2", "cancelled by carl", "s"]);
     ship.sees(&["Nothing was switched"]);
-    assert_eq!(rig.site(), "build-41");
+    ship.sees(&["#3 antisocial production runs build-42 (was build-41)"]);
+    assert_eq!(rig.site(), "build-42");
 }
 
 #[test]

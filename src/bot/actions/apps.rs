@@ -1,7 +1,5 @@
 //! `!apps`: what there is to deploy, and where.
 
-use jiff::Timestamp;
-
 use crate::bot::{Bot, Refusal, views};
 use crate::chat::Reply;
 
@@ -13,5 +11,5 @@ pub(super) fn answer(bot: &Bot) -> Result<Reply, Refusal> {
             rows.push((name.clone(), environment.clone(), spec.hosts.len(), last));
         }
     }
-    Ok(views::apps(&rows, Timestamp::now()))
+    Ok(views::apps(&rows, bot.now()))
 }

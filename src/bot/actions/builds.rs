@@ -1,7 +1,5 @@
 //! `!builds APP`: what CI announced.
 
-use jiff::Timestamp;
-
 use super::app;
 use crate::bot::{Bot, Refusal, views};
 use crate::chat::Reply;
@@ -18,5 +16,5 @@ pub(super) fn answer(bot: &Bot, asked: &Invocation) -> Result<Reply, Refusal> {
     for environment in bot.fleet.apps.get(app).into_iter().flat_map(|app| app.environments.keys()) {
         running.extend(bot.ledger.records(app, environment)?.into_iter().map(|(_, record)| record.current.tag.to_string()));
     }
-    Ok(views::builds(app, &builds, &running, Timestamp::now()))
+    Ok(views::builds(app, &builds, &running, bot.now()))
 }

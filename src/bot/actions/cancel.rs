@@ -2,7 +2,6 @@
 
 use std::sync::PoisonError;
 
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::bot::access::Authorized;
@@ -23,8 +22,15 @@ fn withdraw(bot: &Bot, asked: &Authorized<Invocation>) -> Reply {
     views::withdrawing(asked.by())
 }
 
+/// What a cancel could stop: what runs, and what waits.
+pub(in crate::bot) fn cancellable(bot: &Bot) -> Result<Vec<DeploymentId>, LedgerError> {
+    let mut ids: Vec<DeploymentId> = bot.running.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
+    ids.extend(bot.ledger.waiting()?.into_iter().map(|(id, _)| id));
+    Ok(ids)
+}
+
 pub(super) async fn answer(bot: &Bot, asked: &Authorized<Invocation>) -> Result<Reply, Refusal> {
-    let running: Vec<DeploymentId> = bot.running.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
+    let running = cancellable(bot)?;
     let id = match (asked.what().deployment, running.as_slice()) {
         (Some(id), _) => id,
         (None, [only]) => *only,
@@ -34,10 +40,10 @@ pub(super) async fn answer(bot: &Bot, asked: &Authorized<Invocation>) -> Result<
     let Some(state) = bot.ledger.state(id)? else {
         return Ok(views::no_such_deployment(id));
     };
-    if state.phase != Phase::Running {
+    if !(state.phase.waits() || matches!(state.phase, Phase::Running | Phase::Holding { .. })) {
         return Ok(views::not_cancellable(id, state.phase.word()));
     }
-    match bot.ledger.deployment(id, Event::CancelAsked { by: asked.by().clone() }, Timestamp::now()).await {
+    match bot.ledger.deployment(id, Event::CancelAsked { by: asked.by().clone() }, bot.now()).await {
         Ok(_) => {}
         // It ended, or failed by itself, in this moment.
         Err(LedgerError::Illegal(_)) => {
@@ -49,5 +55,5 @@ pub(super) async fn answer(bot: &Bot, asked: &Authorized<Invocation>) -> Result<
     if let Some(steering) = bot.running.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
         steering.cancel.cancel();
     }
-    Ok(views::cancelling(id, asked.by()))
+    Ok(if state.phase.waits() { views::cancelled_waiting(id, asked.by()) } else { views::cancelling(id, asked.by()) })
 }

@@ -1,7 +1,5 @@
 //! `!history APP [N]`: who did what, when, and how it ended.
 
-use jiff::Timestamp;
-
 use super::app;
 use crate::bot::{Bot, Refusal, views};
 use crate::chat::Reply;
@@ -14,5 +12,5 @@ pub(super) fn answer(bot: &Bot, asked: &Invocation) -> Result<Reply, Refusal> {
     let app = app(asked)?;
     let limit = asked.count.map_or(SHOWN, |count| count as usize);
     let history = bot.ledger.history(app, asked.environment.as_ref(), limit, None)?;
-    Ok(views::history(app, &history, Timestamp::now()))
+    Ok(views::history(app, &history, bot.now()))
 }

@@ -1,16 +1,12 @@
 //! `!plan APP [TAG] [ENVIRONMENT]`: what `!deploy` would do; nothing is touched.
 
+use super::deploys;
+use crate::bot::act::Planning;
 use crate::bot::{Bot, Refusal, act, views};
 use crate::chat::Reply;
-use crate::domain::step::Aim;
-use crate::runbook::{Invocation, Work};
+use crate::runbook::Invocation;
 
 pub(super) async fn answer(bot: &Bot, asked: &Invocation) -> Result<Reply, Refusal> {
-    let deploys = |work: &Work| matches!(work, Work::Steps { aim: Aim::Build, .. });
-    let brings: Vec<_> = bot.catalog.runbooks().filter(|runbook| deploys(&runbook.work)).collect();
-    let Some(runbook) = brings.iter().find(|runbook| runbook.name.as_str() == "deploy").or(brings.first()) else {
-        return Err(Refusal::told("no command brings a build to the hosts, so there is nothing to plan"));
-    };
-    let plan = act::plan(bot, asked, runbook).await?;
+    let plan = act::plan(bot, asked, deploys(bot)?, Planning::Shown).await?;
     Ok(views::plan(&plan))
 }

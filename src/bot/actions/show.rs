@@ -25,7 +25,7 @@ pub(super) fn answer(bot: &Bot, asked: &Invocation) -> Result<Reply, Refusal> {
         return Ok(views::no_such_deployment(id));
     };
     let events = bot.ledger.events(id)?;
-    Ok(views::show(id, &state, &events, &outputs(bot, id, &events), Timestamp::now()))
+    Ok(views::show(id, &state, &events, &outputs(bot, id, &events), bot.now()))
 }
 
 /// The end of what each action wrote, with the file that has the rest. The events tell, since the state of an action that was

@@ -1,7 +1,5 @@
 //! `!status [APP]`: what shall run and what really runs.
 
-use jiff::Timestamp;
-
 use crate::bot::{Bot, Refusal, views};
 use crate::chat::{Block, Reply, Tone};
 use crate::domain::spec::EnvironmentSpec;
@@ -18,7 +16,7 @@ pub(super) async fn answer(bot: &Bot, asked: &Invocation) -> Result<Reply, Refus
     for (spec, observed) in specs.iter().zip(observed) {
         let records = bot.ledger.records(&spec.app, &spec.environment)?;
         let lock = bot.ledger.lock(&spec.app, &spec.environment)?;
-        replies.push(views::status(spec, &records, &observed, lock.as_ref(), Timestamp::now()));
+        replies.push(views::status(spec, &records, &observed, lock.as_ref(), bot.now()));
     }
     Ok(match replies.len() {
         1 => replies.remove(0),

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{ago, between, code, headline, line, lines, span, table, text};
-use crate::bot::access::Denied;
+use super::drift::{finding, place};
+use super::{ago, between, code, counted, headline, line, lines, span, table, text};
 use crate::chat::{Block, Reply, Tone};
 use crate::domain::build::Build;
+use crate::domain::drift::{self, Drift};
 use crate::domain::names::{AppName, DeploymentId, EnvironmentName, HostName, PersonName};
 use crate::domain::observed::{HostSeen, Observed, Unreachable};
 use crate::domain::plan::{Plan, Purpose, Release, Target};
@@ -18,28 +19,6 @@ use crate::store::{PhaseName, Summary, TargetRecord};
 /// A command that could not be understood.
 pub fn usage(error: &UsageError) -> Reply {
     line(Tone::Warning, error.to_string())
-}
-
-/// A command that the person may not use.
-pub fn denied(denied: &Denied) -> Reply {
-    line(
-        Tone::Warning,
-        match denied {
-            Denied::Stranger { account } => {
-                format!(
-                    "I don't know {}; add the account to a person in the fleet file ([people.NAME] accounts = [...])",
-                    code(account)
-                )
-            }
-            Denied::NotInGroup { person, group, command } => {
-                format!(
-                    "{person} may not {}: it needs the group {} ([people.{person}] groups = [...] in the fleet file)",
-                    code(command),
-                    code(group)
-                )
-            }
-        },
-    )
 }
 
 /// The environment is locked by another deployment.
@@ -73,7 +52,7 @@ pub fn apps(rows: &[(AppName, EnvironmentName, usize, Option<Summary>)], now: Ti
     Reply { tone: Tone::Info, title: "apps".to_owned(), body: vec![table(&["app", "environment", "hosts", "last"], rows)] }
 }
 
-/// What shall run and what really runs, target by target.
+/// What shall run and what really runs, target by target; what differs is what the drift watch would report.
 pub fn status(
     spec: &EnvironmentSpec,
     records: &[(Target, TargetRecord)],
@@ -81,20 +60,31 @@ pub fn status(
     lock: Option<&Summary>,
     now: Timestamp,
 ) -> Reply {
+    let recorded: BTreeMap<Target, Release> =
+        records.iter().map(|(target, record)| (target.clone(), record.current.clone())).collect();
+    let (of_targets, mut others): (Vec<Drift>, Vec<Drift>) =
+        drift::drift(spec, &recorded, observed).into_iter().partition(|drift| drift.target().is_some());
     let mut rows = Vec::new();
     let mut wrong = 0;
     for (role, role_spec) in &spec.roles {
         for host in &role_spec.hosts {
             let target = Target { role: role.clone(), host: host.clone() };
             let record = records.iter().find(|(known, _)| *known == target).map(|(_, record)| record);
-            let (real, note) = reality(observed, &target, record.map(|record| &record.current), now);
+            let note = match observed.hosts.get(host) {
+                Some(Err(why)) => Some(text(&why.to_string())),
+                Some(Ok(_)) | None => of_targets.iter().find(|drift| drift.target() == Some(&target)).map(finding),
+            };
             wrong += usize::from(note.is_some());
             let wanted = record.map_or("-".to_owned(), |record| record.current.tag.to_string());
             let revert = record.and_then(|record| record.revert.as_ref()).map_or("-".to_owned(), |release| release.tag.to_string());
-            rows.push(vec![target.to_string(), wanted, real, revert, note.map_or_else(String::new, |note| format!("⚠ {note}"))]);
+            let note = note.map_or_else(String::new, |note| format!("⚠ {note}"));
+            rows.push(vec![target.to_string(), wanted, reality(observed, &target, now), revert, note]);
         }
     }
+    // A host that doesn't answer stands at its targets already.
+    others.retain(|drift| !matches!(drift, Drift::Unreachable { host, .. } if matches!(observed.hosts.get(host), Some(Err(_)))));
     let mut body = vec![table(&["target", "TAG", "runs", "REVERT", ""], rows)];
+    body.extend(lines(others.iter().map(|drift| format!("⚠ {} {}", place(drift), finding(drift)))));
     if let Some(lock) = lock {
         let stuck = if lock.phase == PhaseName::Stuck { ", which is STUCK" } else { "" };
         body.push(Block::Line(format!(
@@ -106,38 +96,31 @@ pub fn status(
             ago(lock.requested_at, now)
         )));
     }
-    let (tone, verdict) = match wrong {
-        0 => (Tone::Good, "as recorded".to_owned()),
-        1 => (Tone::Warning, "1 target differs".to_owned()),
-        n => (Tone::Warning, format!("{n} targets differ")),
+    let differ = match wrong {
+        0 => None,
+        1 => Some("1 target differs".to_owned()),
+        n => Some(format!("{n} targets differ")),
+    };
+    let (tone, verdict) = match (differ, others.len()) {
+        (None, 0) => (Tone::Good, "as recorded".to_owned()),
+        (None, n) => (Tone::Warning, counted(n, "finding")),
+        (Some(differ), 0) => (Tone::Warning, differ),
+        (Some(differ), n) => (Tone::Warning, format!("{differ}, and {}", counted(n, "more finding"))),
     };
     Reply { tone, title: format!("{} {}: {verdict}", spec.app, spec.environment), body }
 }
 
-/// What a target runs, and what is wrong with that.
-fn reality(observed: &Observed, target: &Target, wanted: Option<&Release>, now: Timestamp) -> (String, Option<String>) {
-    if let Some(Err(why)) = observed.hosts.get(&target.host) {
-        return ("?".to_owned(), Some(text(&why.to_string())));
+/// What a target runs, and since when.
+fn reality(observed: &Observed, target: &Target, now: Timestamp) -> String {
+    if let Some(Err(_)) = observed.hosts.get(&target.host) {
+        return "?".to_owned();
     }
-    let running: Vec<_> = observed.containers(target).filter(|container| container.running).collect();
-    let tag = observed.tag(target).map(ToString::to_string);
-    let since = running
-        .first()
+    let since = observed
+        .running(target)
         .and_then(|container| container.started_at)
         .map(|at| format!(" since {}", span(between(at, now))))
         .unwrap_or_default();
-    let unhealthy = running.iter().find(|container| container.health.as_deref() == Some("unhealthy"));
-    let note = match (wanted, &tag) {
-        _ if running.len() > 1 => Some(format!("{} of them run at once", running.len())),
-        (Some(wanted), None) => Some(format!("{} should run, and nothing does", wanted.tag)),
-        (Some(wanted), Some(tag)) if *tag != wanted.tag.to_string() => Some(format!("{} should run", wanted.tag)),
-        (Some(wanted), Some(_)) if running.first().is_some_and(|container| container.release.digest != wanted.digest) => {
-            Some(format!("the tag is right and the image isn't: {} should run", wanted.digest.short()))
-        }
-        _ if unhealthy.is_some() => Some("unhealthy".to_owned()),
-        (None, _) | (Some(_), Some(_)) => None,
-    };
-    (tag.map_or_else(|| "-".to_owned(), |tag| format!("{tag}{since}")), note)
+    observed.tag(target).map_or_else(|| "-".to_owned(), |tag| format!("{tag}{since}"))
 }
 
 /// The last deployments, the newest first.
@@ -153,12 +136,18 @@ pub fn history(app: &AppName, history: &[Summary], now: Timestamp) -> Reply {
             (Purpose::Run { command, .. }, _) => code(command.join(" ")),
             _ => summary.release.tag.to_string(),
         };
-        let took = summary.ended_at.map(|end| span(between(summary.requested_at, end))).unwrap_or_default();
+        let took = summary.ended_at.zip(summary.started_at.or(Some(summary.requested_at)));
+        let took = took.map(|(end, start)| span(between(start, end))).unwrap_or_default();
         let mended = summary.mended_by.map(|by| format!(", mended by {by}")).unwrap_or_default();
         let ended = summary
             .cause
             .as_deref()
             .map_or_else(|| summary.phase.to_string(), |cause| format!("{}: {}", summary.phase, text(cause)));
+        let names =
+            |names: Vec<String>, said: &str| if names.is_empty() { String::new() } else { format!("{said}{}", names.join(", ")) };
+        let approved = names(summary.approved_by.iter().map(ToString::to_string).collect(), ", approved by ");
+        let without = names(summary.skipped.iter().map(ToString::to_string).collect(), ", without ");
+        let emergency = summary.emergency.as_deref().map(|why| format!(", EMERGENCY “{}”", text(why))).unwrap_or_default();
         vec![
             summary.id.to_string(),
             ago(summary.requested_at, now),
@@ -167,7 +156,7 @@ pub fn history(app: &AppName, history: &[Summary], now: Timestamp) -> Reply {
             what,
             summary.by.to_string(),
             took,
-            format!("{ended}{mended}"),
+            format!("{ended}{without}{mended}{approved}{emergency}"),
         ]
     });
     Reply {
@@ -252,22 +241,4 @@ pub fn withdrawing(by: &PersonName) -> Reply {
 /// More commands wait in a room than anybody can mean.
 pub fn too_many() -> Reply {
     line(Tone::Warning, "too many commands wait here; type it again when they are answered")
-}
-
-/// A command that was typed while the bot was away, and that nobody expects to run any more.
-pub fn too_old(typed: &str, then: Timestamp, now: Timestamp) -> Reply {
-    line(
-        Tone::Warning,
-        format!(
-            "{} was typed {} while I was away, and was not run; type it again if you still want it",
-            code(typed),
-            ago(then, now)
-        ),
-    )
-}
-
-/// What goes on after a start.
-pub fn resumed(ids: &[DeploymentId]) -> Reply {
-    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    line(Tone::Warning, format!("I was away; going on with {}", ids.join(", ")))
 }

@@ -2,15 +2,16 @@
 
 use jiff::Timestamp;
 
-use super::{ago, code, line, lines, span, table, text};
+use super::{ago, code, line, lines, news, span, table, text};
 use crate::chat::{Block, Reply, Tone};
 use crate::domain::build::{Build, BuildOutcome};
-use crate::domain::names::AppName;
+use crate::domain::names::{AppName, Tag};
+use crate::domain::news::News;
 use crate::domain::spec::Millis;
 use crate::runbook::Prefix;
 
-/// The news of a build.
-pub fn announcement(build: &Build, prefix: &Prefix) -> Reply {
+/// The announcement of a build, with what is new about it.
+pub fn announcement(build: &Build, news: &News<Tag>, prefix: &Prefix) -> Reply {
     let (tone, said) = match build.outcome {
         BuildOutcome::Succeeded => (Tone::Good, "is ready"),
         BuildOutcome::Unstable => (Tone::Warning, "is unstable: its tests are not all green"),
@@ -22,7 +23,13 @@ pub fn announcement(build: &Build, prefix: &Prefix) -> Reply {
     if build.outcome == BuildOutcome::Succeeded {
         body.push(Block::Line(code(prefix.typed(&format!("deploy {} {}", build.app, build.tag)))));
     }
-    Reply { tone, title: format!("{} of {} {said}", build.tag, build.app), body }
+    let title = format!("{} of {} {said}", build.tag, build.app);
+    let title = match (news::of_build(news), build.outcome) {
+        (None, _) => title,
+        (Some(news), BuildOutcome::Unstable) => format!("{title}, {news}"),
+        (Some(news), BuildOutcome::Succeeded | BuildOutcome::Failed | BuildOutcome::Cancelled) => format!("{title}: {news}"),
+    };
+    Reply { tone, title, body }
 }
 
 /// Where a build is from: `main 1a2b3c4d by Anna: Fix the feed (2 min 3 s)`.

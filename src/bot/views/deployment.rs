@@ -4,29 +4,82 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{ago, between, code, headline, line, lines, span, table, text};
+use super::{ago, between, code, headline, line, lines, news, span, table, text};
 use crate::chat::{Block, Reply, Tone};
-use crate::domain::deployment::{Cause, DeploymentState, Event, Failure, FailureKind, Phase, Step};
+use crate::domain::deployment::{Cause, Choice, DeploymentState, Event, Failure, FailureKind, Phase, Rejection, Step};
 use crate::domain::names::DeploymentId;
+use crate::domain::news::News;
 use crate::domain::plan::{Action, ActionIndex, Plan, Purpose, Target};
+use crate::domain::policy::OnFailure;
 use crate::domain::spec::Millis;
 use crate::pipeline::Notes;
 use crate::runbook::Prefix;
+
+/// The emojis that say how it goes on after a failure.
+pub const RETRY: &str = "🔁";
+/// See [`RETRY`].
+pub const SKIP: &str = "⏭";
+/// See [`RETRY`].
+pub const UNDO: &str = "⏪";
+/// See [`RETRY`].
+pub const KEEP: &str = "✋";
 
 /// After this time without a word the live message says that an action is silent.
 const SILENCE: Millis = Millis::seconds(10);
 
 /// The one message that is edited while the deployment runs: a row for each host and target, a mark for each action.
-pub fn live(id: DeploymentId, state: &DeploymentState, notes: &Notes, now: Timestamp) -> Reply {
-    let tone = match &state.phase {
-        Phase::Running => Tone::Busy,
-        Phase::Undoing(_) => Tone::Warning,
-        Phase::Succeeded => Tone::Good,
-        Phase::Undone(_) | Phase::Cancelled(_) | Phase::Stuck(_) => Tone::Bad,
-    };
-    let mut body: Vec<Block> = lines(state.plan.warnings.iter().map(|warning| format!("mind: {}", text(warning)))).collect();
+pub fn live(id: DeploymentId, state: &DeploymentState, notes: &Notes, prefix: &Prefix, now: Timestamp) -> Reply {
+    let mut body: Vec<Block> =
+        lines(state.emergency().map(|reason| format!("EMERGENCY, without votes: “{}”", text(reason)))).collect();
+    body.extend(lines(state.plan.warnings.iter().map(|warning| format!("mind: {}", text(warning)))));
     body.push(table(&["where", "steps", "now"], rows(id, state, notes, now)));
-    Reply { tone, title: format!("{id} {}, by {}: {}", headline(&state.plan), state.by, state.phase.word()), body }
+    if matches!(state.plan.purpose, Purpose::Run { .. }) {
+        // A typed command's output is what people wait for.
+        let said = notes.iter().filter(|((of, _), note)| *of == id && !note.lines.is_empty());
+        body.extend(said.map(|(_, note)| Block::Output(note.lines.join("\n"))));
+    }
+    if let Phase::Holding { cause, until } = &state.phase {
+        body.push(Block::Line(format!("{}; how does it go on?", what_happened(&state.plan, cause))));
+        body.extend(choices(id, state, prefix));
+        let left = between(now, *until);
+        // Coarse on purpose: each new text is an edit.
+        let left = span(Millis::seconds(left.0.div_ceil(10_000) * 10));
+        body.push(Block::Line(format!("Without a word everything is put back in {left}.")));
+    }
+    let skipped: Vec<String> = state.skipped.iter().map(ToString::to_string).collect();
+    body.extend(lines((!skipped.is_empty()).then(|| format!("goes on without {}", skipped.join(", ")))));
+    Reply {
+        tone: tone(&state.phase),
+        title: format!("{id} {}, by {}: {}", headline(&state.plan), state.by, state.phase.word()),
+        body,
+    }
+}
+
+fn tone(phase: &Phase) -> Tone {
+    match phase {
+        Phase::Queued | Phase::AwaitingApproval(_) | Phase::Running => Tone::Busy,
+        Phase::Holding { .. } | Phase::Undoing(_) | Phase::Expired | Phase::Superseded { .. } => Tone::Warning,
+        Phase::Succeeded => Tone::Good,
+        Phase::Undone(_) | Phase::Cancelled(_) | Phase::Stuck(_) | Phase::Kept { .. } | Phase::Rejected(_) => Tone::Bad,
+    }
+}
+
+/// What people can say after a failure, with the emoji that says the same.
+fn choices(id: DeploymentId, state: &DeploymentState, prefix: &Prefix) -> Vec<Block> {
+    let quorum = match state.plan.on_failure {
+        OnFailure::Hold { quorum, .. } => quorum,
+        OnFailure::Undo => 1,
+    };
+    let stuck = matches!(state.phase, Phase::Stuck(_));
+    let all = [
+        (RETRY, "retry", "tries again what failed"),
+        (SKIP, "skip", "puts that host back and goes on without it"),
+        (UNDO, "undo", if stuck { "tries again to put everything back" } else { "puts everything back" }),
+        (KEEP, "keep", "leaves everything as it is"),
+    ];
+    let offered = all.into_iter().filter(|(_, word, _)| *word != "skip" || (!stuck && state.may_skip(quorum).is_ok()));
+    lines(offered.map(|(emoji, word, what)| format!("{emoji} {} {what}", code(prefix.typed(&format!("{word} {}", id.0))))))
+        .collect()
 }
 
 fn rows(id: DeploymentId, state: &DeploymentState, notes: &Notes, now: Timestamp) -> Vec<Vec<String>> {
@@ -84,7 +137,7 @@ fn now_doing(
     let Some((index, _, step)) = newest else { return String::new() };
     match step {
         Step::Started { at } | Step::Undoing { at } => {
-            let said = notes.get(&(id, *index)).map(|note| text(note)).unwrap_or_default();
+            let said = notes.get(&(id, *index)).map(|note| text(&note.last)).unwrap_or_default();
             let age = between(*at, now);
             // Coarse on purpose: each new text is an edit.
             let coarse = Millis::seconds(age.0 / SILENCE.0 * (SILENCE.0 / 1000));
@@ -103,8 +156,22 @@ fn now_doing(
     }
 }
 
-/// The message that ends a deployment.
-pub fn closing(id: DeploymentId, state: &DeploymentState, prefix: &Prefix) -> Reply {
+/// The message that ends a deployment, with a line for what is new about how it ended.
+pub fn closing(id: DeploymentId, state: &DeploymentState, news: Option<&News<DeploymentId>>, prefix: &Prefix) -> Reply {
+    let mut reply = ending(id, state, prefix);
+    let news = news.and_then(|news| news::of_deployment(news, state.plan.from()));
+    reply.body.extend(lines(news));
+    if let (Some(reason), None) = (state.emergency(), &state.reviewed_by) {
+        let typed = code(prefix.typed(&format!("approve {}", id.0)));
+        reply.body.push(Block::Line(format!(
+            "It was an EMERGENCY without votes (“{}”): {typed}, by somebody whose votes count, says that it was looked at.",
+            text(reason)
+        )));
+    }
+    reply
+}
+
+fn ending(id: DeploymentId, state: &DeploymentState, prefix: &Prefix) -> Reply {
     let plan = &state.plan;
     let took = span(state.elapsed(state.ended_at.unwrap_or(state.requested_at)));
     let place = format!("{} {}", plan.app, plan.environment);
@@ -112,14 +179,37 @@ pub fn closing(id: DeploymentId, state: &DeploymentState, prefix: &Prefix) -> Re
     match (&state.phase, &plan.purpose) {
         (Phase::Succeeded, Purpose::Deploy | Purpose::Revert) => {
             let was = plan.from().filter(|from| from.tag != *to).map_or_else(String::new, |from| format!(" (was {})", from.tag));
-            line(Tone::Good, format!("{id} {place} runs {to}{was}: {} by {}, {took}", plan.purpose.word(), state.by))
+            let skipped: Vec<String> = state.skipped.iter().map(ToString::to_string).collect();
+            let without = if skipped.is_empty() { String::new() } else { format!(", without {}", skipped.join(", ")) };
+            line(Tone::Good, format!("{id} {place} runs {to}{was}{without}: {} by {}, {took}", plan.purpose.word(), state.by))
         }
         (Phase::Succeeded, Purpose::Restart) => line(Tone::Good, format!("{id} {place} restarted by {}, {took}", state.by)),
         (Phase::Succeeded, Purpose::Run { command, .. }) => {
             let title = format!("{id} {place}: {} ended with exit status 0, {took}", code(command.join(" ")));
             Reply { tone: Tone::Good, title, body: last_words(state).collect() }
         }
-        (Phase::Running | Phase::Undoing(_), _) => line(Tone::Busy, format!("{id} {} is {}", headline(plan), state.phase.word())),
+        (Phase::Queued | Phase::AwaitingApproval(_) | Phase::Running | Phase::Holding { .. } | Phase::Undoing(_), _) => {
+            line(Tone::Busy, format!("{id} {} is {}", headline(plan), state.phase.word()))
+        }
+        (Phase::Rejected(Rejection::Vote { by }), _) => line(Tone::Bad, format!("{id} {} was rejected by {by}", headline(plan))),
+        (Phase::Rejected(Rejection::Refused { why }), _) => {
+            line(Tone::Bad, format!("{id} {} was not started: {}", headline(plan), text(why)))
+        }
+        (Phase::Expired, _) => line(Tone::Warning, format!("{id} {} expired: nobody voted in time", headline(plan))),
+        (Phase::Superseded { by }, _) => {
+            let title = format!("{id} {} is superseded by {by}, a newer build; {} was the one who asked", headline(plan), state.by);
+            line(Tone::Warning, title)
+        }
+        (Phase::Cancelled(Cause::Cancelled { by }), _) if state.started_at.is_none() => {
+            line(Tone::Warning, format!("{id} {} was cancelled by {by} before it started; nothing was touched", headline(plan)))
+        }
+        (Phase::Kept { cause, by }, _) => {
+            let title = format!("{id} {}: {}; left as it is by {by}", headline(plan), what_happened(plan, cause));
+            let landed: Vec<String> = state.landed().map(Target::to_string).collect();
+            let runs = if landed.is_empty() { "no target runs".to_owned() } else { format!("{} run", landed.join(", ")) };
+            let advice = format!("{runs} {to}. {} shows what the others run.", code(prefix.typed(&format!("status {}", plan.app))));
+            Reply { tone: Tone::Bad, title, body: details(state, cause).chain(lines([advice])).collect() }
+        }
         (Phase::Undone(cause) | Phase::Cancelled(cause), _) => {
             let title = format!("{id} {}: {}, {took}", headline(plan), what_happened(plan, cause));
             Reply { tone: Tone::Bad, title, body: details(state, cause).chain(lines([put_back(state)])).collect() }
@@ -135,7 +225,8 @@ pub fn closing(id: DeploymentId, state: &DeploymentState, prefix: &Prefix) -> Re
                 mend(format!("revert {} {}", plan.app, plan.environment)),
                 mend(format!("deploy {} {to} {}", plan.app, plan.environment)),
             );
-            let body = details(state, cause).chain(lines(left)).chain(lines([put_back(state), advice])).collect();
+            let body = details(state, cause).chain(lines(left)).chain(lines([put_back(state), advice]));
+            let body = body.chain(choices(id, state, prefix)).collect();
             Reply { tone: Tone::Bad, title, body }
         }
     }
@@ -231,11 +322,7 @@ pub fn show(
     outputs: &BTreeMap<ActionIndex, String>,
     now: Timestamp,
 ) -> Reply {
-    let tone = match &state.phase {
-        Phase::Succeeded => Tone::Good,
-        Phase::Running | Phase::Undoing(_) => Tone::Busy,
-        Phase::Undone(_) | Phase::Cancelled(_) | Phase::Stuck(_) => Tone::Bad,
-    };
+    let tone = tone(&state.phase);
     let mended = state.mended_by.map_or_else(String::new, |by| format!(", mended by {by}"));
     let title = format!(
         "{id} {}, by {}, {}: {}{mended}",
@@ -265,7 +352,34 @@ pub fn show(
 fn event_row(state: &DeploymentState, at: Timestamp, event: &Event) -> Option<Vec<String>> {
     let action = |index: &ActionIndex| state.plan.action(*index).map_or_else(String::new, Action::to_string);
     let (what, note) = match event {
-        Event::Requested { .. } | Event::ActionStarted { .. } | Event::UndoStarted { .. } => return None,
+        // `!why` tells of these.
+        Event::Requested { .. }
+        | Event::Replanned { .. }
+        | Event::VotesAsked { .. }
+        | Event::NotCounted { .. }
+        | Event::ApprovalWithdrawn { .. }
+        | Event::VotesLost { .. }
+        | Event::ActionStarted { .. }
+        | Event::UndoStarted { .. } => return None,
+        Event::Approved { by, .. } => ("approved".to_owned(), format!("by {by}")),
+        Event::VotedDown { by, .. } => ("rejected".to_owned(), format!("by {by}")),
+        Event::Expired {} => ("expired".to_owned(), String::new()),
+        Event::Superseded { by } => ("superseded".to_owned(), format!("by {by}")),
+        Event::Refused { why } => ("not started".to_owned(), why.clone()),
+        Event::Started { counted, .. } => {
+            let by: Vec<String> = counted.iter().map(ToString::to_string).collect();
+            ("started".to_owned(), if by.is_empty() { String::new() } else { format!("with the votes of {}", by.join(", ")) })
+        }
+        Event::Chosen { choice, by } => {
+            let what = match choice {
+                Choice::Retry => "retry",
+                Choice::Skip => "skip",
+                Choice::Undo => "undo",
+                Choice::Keep => "keep",
+            };
+            (what.to_owned(), by.as_ref().map_or_else(|| "nobody said anything in time".to_owned(), |by| format!("by {by}")))
+        }
+        Event::Reviewed { by } => ("reviewed".to_owned(), format!("by {by}")),
         Event::ActionDone { action: index, outcome } => {
             let took = match state.steps.get(index) {
                 Some(Step::Done { started, at, .. }) => span(between(*started, *at)),

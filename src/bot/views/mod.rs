@@ -2,17 +2,37 @@
 //!
 //! Text that came from outside (commit messages, authors, output) goes through [`text`] or [`code`] first.
 
+mod access;
 mod answers;
 mod builds;
+mod changed;
+mod choose;
 mod deployment;
+mod drift;
+mod link;
+mod locks;
+mod news;
+mod notice;
 mod plan;
+mod votes;
+mod why;
 
+pub use access::*;
 pub use answers::*;
 pub use builds::*;
+pub use changed::*;
+pub use choose::*;
 pub use deployment::*;
+pub use drift::*;
+pub use link::*;
+pub use locks::*;
+pub use notice::*;
 pub use plan::*;
+pub use votes::*;
+pub use why::*;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use crate::chat::{Block, Reply, Tone};
 use crate::domain::names::printable;
@@ -20,6 +40,9 @@ use crate::domain::spec::Millis;
 
 /// The longest foreign text inside a sentence, in characters.
 const TEXT_LIMIT: usize = 200;
+
+/// How many of a list stand in a sentence.
+const LIST_LIMIT: usize = 10;
 
 /// A reply of one line.
 pub fn line(tone: Tone, title: impl Into<String>) -> Reply {
@@ -34,6 +57,20 @@ pub fn text(foreign: &str) -> String {
 /// A value that people may copy.
 pub fn code(value: impl std::fmt::Display) -> String {
     format!("`{}`", text(&value.to_string()))
+}
+
+/// A list inside a sentence: `anna, ben and 3 more`. The items are foreign text.
+fn listed<T: std::fmt::Display>(items: &[T]) -> String {
+    let shown: Vec<String> = items.iter().take(LIST_LIMIT).map(|item| text(&item.to_string())).collect();
+    match items.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+/// How many there are of something: `1 failure`, `2 failures`.
+fn counted(number: usize, one: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }
 
 /// A span of time as people say it: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 10 min`.
@@ -59,6 +96,13 @@ pub fn ago(then: Timestamp, now: Timestamp) -> String {
     }
 }
 
+/// A moment by the clock of a zone: `Mon 2026-11-30 08:00 Europe/Berlin`.
+pub fn clock(at: Timestamp, zone: &TimeZone) -> String {
+    let shown = at.to_zoned(zone.clone());
+    let offset = || shown.strftime("%:z").to_string();
+    format!("{} {}", shown.strftime("%a %F %R"), zone.iana_name().map_or_else(offset, str::to_owned))
+}
+
 /// The time between two instants; 0 when the clock went back.
 pub(crate) fn between(start: Timestamp, end: Timestamp) -> Millis {
     Millis(u64::try_from(end.duration_since(start).as_millis()).unwrap_or(0))
@@ -81,6 +125,12 @@ mod tests {
     fn spans_read_like_speech() {
         let said: Vec<String> = [0, 450, 12_300, 185_000, 7_800_000, 180_000_000].map(|millis| span(Millis(millis))).into();
         assert_eq!(said, ["0.0 s", "0.4 s", "12 s", "3 min 5 s", "2 h 10 min", "2 d 2 h"]);
+    }
+
+    #[test]
+    fn long_lists_are_cut() {
+        assert_eq!(listed(&["a", "b\n`c`"]), "a, b'c'");
+        assert_eq!(listed(&(1..=12).collect::<Vec<_>>()), "1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 2 more");
     }
 
     #[test]

@@ -7,10 +7,14 @@ use crate::domain::plan::{Action, Origin, Plan, Purpose, Stage};
 /// What would happen; nothing was touched.
 pub fn plan(plan: &Plan) -> Reply {
     let mut body: Vec<Block> = vec![Block::Line(format!("image {} at {}", plan.image, plan.release.digest.short()))];
-    let rows = plan.stages.iter().map(|stage| vec![stage.name.clone(), stage_text(stage)]);
-    body.push(table(&["stage", "actions"], rows));
+    body.push(stages(plan));
     body.extend(lines(plan.warnings.iter().map(|warning| format!("mind: {}", text(warning)))));
     Reply { tone: Tone::Info, title: format!("plan {}: {}", code(plan.hash().short()), headline(plan)), body }
+}
+
+/// The stages with their places and actions.
+pub fn stages(plan: &Plan) -> Block {
+    table(&["stage", "actions"], plan.stages.iter().map(|stage| vec![stage.name.clone(), stage_text(stage)]))
 }
 
 /// `deploy antisocial production: build-41 → build-42`.

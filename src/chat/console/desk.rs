@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::ROOM;
-use super::board::{Author, Board};
 use super::surface::{Surface, View};
+use crate::chat::board::{Author, Board};
 use crate::chat::{ChatError, ChatEvent};
 use crate::domain::message::{Account, Message};
 
@@ -64,11 +64,8 @@ impl Desk {
 
     /// The speaker reacts.
     pub fn react(&mut self, emoji: String, message: Option<u64>, now: Timestamp) -> (String, Vec<ChatEvent>) {
-        let wanted = message.or_else(|| self.board.newest(|author| matches!(author, Author::Bot(_))));
-        let Some((number, entry)) = wanted.and_then(|number| Some((number, self.board.get_mut(number)?))) else {
-            let why =
-                wanted.map_or_else(|| "there is nothing to react to yet".to_owned(), |number| format!("no message `m{number}`"));
-            return (self.surface.note(&why), Vec::new());
+        let Some((number, entry)) = self.reacted_to(message).and_then(|number| Some((number, self.board.get_mut(number)?))) else {
+            return (self.nothing_to_react_to(message), Vec::new());
         };
         if !entry.react(Some(&self.speaker), &emoji) {
             return (String::new(), Vec::new());
@@ -78,6 +75,40 @@ impl Desk {
             Author::Person { .. } => self.surface.note(&format!("m{number} {emoji} {}", self.speaker)),
         };
         (out, vec![ChatEvent::Reacted { to: self.board.reference(number), author: account(&self.speaker), emoji }])
+    }
+
+    /// The speaker takes a reaction back.
+    pub fn unreact(&mut self, emoji: String, message: Option<u64>, now: Timestamp) -> (String, Vec<ChatEvent>) {
+        let Some((number, entry)) = self.reacted_to(message).and_then(|number| Some((number, self.board.get_mut(number)?))) else {
+            return (self.nothing_to_react_to(message), Vec::new());
+        };
+        if !entry.unreact(Some(&self.speaker), &emoji) {
+            return (self.surface.note(&format!("m{number} has no {emoji} of {}", self.speaker)), Vec::new());
+        }
+        // Where nothing is redrawn, what is no longer there shows by no line of the message.
+        let note = self.surface.note(&format!("m{number} {emoji} taken back by {}", self.speaker));
+        let out = format!("{note}{}", self.show(number, false, now));
+        (out, vec![ChatEvent::Unreacted { to: self.board.reference(number), author: account(&self.speaker), emoji }])
+    }
+
+    /// The message that a reaction is about: the bot's newest if none is named.
+    fn reacted_to(&self, named: Option<u64>) -> Option<u64> {
+        named.or_else(|| self.board.newest(|author| matches!(author, Author::Bot(_))))
+    }
+
+    fn nothing_to_react_to(&mut self, named: Option<u64>) -> String {
+        let why = named.map_or_else(|| "there is nothing to react to yet".to_owned(), |number| format!("no message `m{number}`"));
+        self.surface.note(&why)
+    }
+
+    /// The speaker removes a message, whosever it is, as those who run a room can.
+    pub fn delete(&mut self, number: u64) -> (String, Vec<ChatEvent>) {
+        let message = self.board.reference(number);
+        if !self.board.remove(number) {
+            return (self.surface.note(&format!("no message `m{number}`")), Vec::new());
+        }
+        self.surface.forget(number);
+        (self.surface.note(&format!("m{number} deleted by {}", self.speaker)), vec![ChatEvent::Deleted { message }])
     }
 
     /// The speaker changes a message of theirs.

@@ -12,9 +12,9 @@ use std::fmt::Write as _;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::news::Told;
 use super::surface::{Surface, View};
 use crate::chat::Tone;
+use crate::chat::news::Told;
 use crate::chat::text::{self, Part, TextLine};
 
 /// How often a message that can't be reached is drawn anew before its final state.

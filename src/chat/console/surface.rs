@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
-use super::news::Told;
 use crate::chat::Reply;
+use crate::chat::news::Told;
 use crate::chat::text::{self, Part, TextLine};
 
 /// Shows messages. Every method answers the text that has to be written to the output.

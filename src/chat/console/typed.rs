@@ -1,27 +1,19 @@
 //! What a person types: a message, or one of the terminal's own commands, which begin with a slash.
 
-use std::io;
-
-use tokio::io::{AsyncBufRead, AsyncBufReadExt};
-
-use super::board::number;
+use crate::chat::board::number;
+use crate::chat::emoji;
 use crate::domain::names::{PersonName, printable};
 use crate::nearest::nearest;
-
-/// What is longer is cut; it is far beyond what anybody takes as a command.
-const LONGEST: usize = 16 * 1024;
 
 /// What `/help` says.
 pub(super) const HELP: &[&str] = &[
     "/as NAME                 speak as somebody else",
     "/react EMOJI [MESSAGE]   react to a message, such as m4; left out: the bot's newest. `yes` is ✅, `no` is ❌",
+    "/unreact EMOJI [MESSAGE] take a reaction back",
     "/edit [MESSAGE] TEXT     change what you said; an edited message is never a command",
+    "/delete MESSAGE          remove a message, whosever it is",
     "/quit                    leave; so does the end of the input",
 ];
-
-/// Words for emojis that are hard to type.
-const EMOJIS: &[(&str, &str)] =
-    &[("yes", "✅"), ("white_check_mark", "✅"), ("no", "❌"), ("x", "❌"), ("+1", "👍"), ("-1", "👎"), ("eyes", "👀")];
 
 /// A line of input.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,6 +30,18 @@ pub(super) enum Typed {
         emoji: String,
         /// The number of the message.
         message: Option<u64>,
+    },
+    /// A reaction is taken back; from the bot's newest message if none is named.
+    Unreact {
+        /// The emoji, without variation selectors.
+        emoji: String,
+        /// The number of the message.
+        message: Option<u64>,
+    },
+    /// A message is removed.
+    Delete {
+        /// The number of the message.
+        message: u64,
     },
     /// A message is changed; the speaker's newest if none is named.
     Edit {
@@ -68,7 +72,19 @@ pub(super) fn read(line: &str) -> Typed {
             Ok(name) => Typed::As(Some(name.to_string())),
             Err(error) => Typed::Wrong(error.to_string()),
         },
-        ("react", rest) => react(rest),
+        ("react", rest) => match reaction(rest, "/react EMOJI [MESSAGE]") {
+            Ok((emoji, message)) => Typed::React { emoji, message },
+            Err(why) => Typed::Wrong(why),
+        },
+        ("unreact", rest) => match reaction(rest, "/unreact EMOJI [MESSAGE]") {
+            Ok((emoji, message)) => Typed::Unreact { emoji, message },
+            Err(why) => Typed::Wrong(why),
+        },
+        ("delete", "") => Typed::Wrong("/delete MESSAGE".to_owned()),
+        ("delete", rest) => match message(rest) {
+            Ok(message) => Typed::Delete { message },
+            Err(why) => Typed::Wrong(why),
+        },
         ("edit", "") => Typed::Wrong("/edit [MESSAGE] TEXT".to_owned()),
         // Here only with its letter, for a text may begin with a number.
         ("edit", rest) => match rest
@@ -82,7 +98,7 @@ pub(super) fn read(line: &str) -> Typed {
         ("help", _) => Typed::Help,
         ("quit" | "exit", _) => Typed::Quit,
         (other, _) => {
-            let hint = match nearest(other, ["as", "react", "edit", "help", "quit"]) {
+            let hint = match nearest(other, ["as", "react", "unreact", "edit", "delete", "help", "quit"]) {
                 Some(name) => format!("did you mean `/{name}`?"),
                 None => "`/help` lists them".to_owned(),
             };
@@ -91,53 +107,18 @@ pub(super) fn read(line: &str) -> Typed {
     }
 }
 
-fn react(rest: &str) -> Typed {
+/// An emoji, and the message that it is about if one is named.
+fn reaction(rest: &str, usage: &str) -> Result<(String, Option<u64>), String> {
     let mut words = rest.split_whitespace();
-    let (Some(word), message, None) = (words.next(), words.next(), words.next()) else {
-        return Typed::Wrong("/react EMOJI [MESSAGE]".to_owned());
+    let (Some(word), named, None) = (words.next(), words.next(), words.next()) else {
+        return Err(usage.to_owned());
     };
-    let bare: String = word.chars().filter(|c| !('\u{fe00}'..='\u{fe0f}').contains(c)).collect();
-    let spoken = EMOJIS.iter().find(|(name, _)| *name == bare.trim_matches(':').to_lowercase());
-    let emoji = spoken.map_or(bare.as_str(), |(_, emoji)| emoji);
-    if emoji.is_ascii() || emoji.chars().count() > 8 || emoji != printable(emoji, 8) {
-        return Typed::Wrong(format!("`{}` is no emoji; `yes` is ✅, `no` is ❌", printable(word, 20)));
-    }
-    match message.map(|text| number(text).ok_or(text)) {
-        None => Typed::React { emoji: emoji.to_owned(), message: None },
-        Some(Ok(message)) => Typed::React { emoji: emoji.to_owned(), message: Some(message) },
-        Some(Err(text)) => Typed::Wrong(format!("`{}` is no message; they are called m1, m2, ...", printable(text, 20))),
-    }
+    let emoji = emoji::read(word)?;
+    Ok((emoji, named.map(message).transpose()?))
 }
 
-/// Lines of an input. A call that is given up loses nothing.
-pub(super) struct LineReader<R> {
-    input: R,
-    line: Vec<u8>,
-}
-
-impl<R: AsyncBufRead + Unpin> LineReader<R> {
-    pub fn new(input: R) -> Self {
-        LineReader { input, line: Vec::new() }
-    }
-
-    /// The next line; `None` = the end. The last line needs no line break.
-    pub async fn next(&mut self) -> io::Result<Option<String>> {
-        loop {
-            let bytes = self.input.fill_buf().await?;
-            let (used, ends) = match bytes.iter().position(|byte| *byte == b'\n') {
-                Some(at) => (at + 1, true),
-                None => (bytes.len(), bytes.is_empty()),
-            };
-            let room = LONGEST.saturating_sub(self.line.len());
-            self.line.extend(bytes.iter().take(used).filter(|byte| **byte != b'\n').take(room));
-            self.input.consume(used);
-            if ends {
-                let line = std::mem::take(&mut self.line);
-                let over = used == 0 && line.is_empty();
-                return Ok(if over { None } else { Some(String::from_utf8_lossy(&line).into_owned()) });
-            }
-        }
-    }
+fn message(text: &str) -> Result<u64, String> {
+    number(text).ok_or_else(|| format!("`{}` is no message; they are called m1, m2, ...", printable(text, 20)))
 }
 
 #[cfg(test)]
@@ -160,6 +141,12 @@ mod tests {
             ("/react", wrong("/react EMOJI [MESSAGE]")),
             ("/react m12", wrong("`m12` is no emoji; `yes` is ✅, `no` is ❌")),
             ("/react ✅ x", wrong("`x` is no message; they are called m1, m2, ...")),
+            ("/unreact no m4", Typed::Unreact { emoji: "❌".to_owned(), message: Some(4) }),
+            ("/unreact ✔\u{fe0f}", Typed::Unreact { emoji: "✔".to_owned(), message: None }),
+            ("/unreact", wrong("/unreact EMOJI [MESSAGE]")),
+            ("/delete m4", Typed::Delete { message: 4 }),
+            ("/delete", wrong("/delete MESSAGE")),
+            ("/delete that", wrong("`that` is no message; they are called m1, m2, ...")),
             ("/edit m3 so what", Typed::Edit { message: Some(3), text: "so what".to_owned() }),
             ("/edit so what", Typed::Edit { message: None, text: "so what".to_owned() }),
             ("/edit 3 apples", Typed::Edit { message: None, text: "3 apples".to_owned() }),
@@ -171,18 +158,5 @@ mod tests {
         ] {
             assert_eq!(read(line), expected, "{line}");
         }
-    }
-
-    #[tokio::test]
-    async fn lines_end_at_breaks_and_at_the_end_and_have_a_limit() {
-        let long = "x".repeat(LONGEST + 5);
-        let text = format!("a\n\nb\r\n{long}\n\u{fffd}c");
-        let mut lines = LineReader::new(text.as_bytes());
-        let mut all = Vec::new();
-        while let Some(line) = lines.next().await.unwrap() {
-            all.push(line);
-        }
-        assert_eq!(all, ["a", "", "b\r", &long[..LONGEST], "\u{fffd}c"]);
-        assert_eq!(lines.next().await.unwrap(), None);
     }
 }

@@ -9,9 +9,11 @@
 //! | `turn` | what runs at one target, and what shall |
 //! | `switch` | from there to the actions of one target |
 //! | `roll` | which targets go at the same time, and in which order |
+//! | `rehearsal` | a command that changes nothing, from the image of a plan that isn't carried out yet |
 //! | `tasks` | what runs once: the environment's tasks, and a typed command |
 //! | `tidy` | TAG and REVERT, and what nobody goes back to |
 
+mod rehearsal;
 mod roll;
 mod switch;
 mod tasks;
@@ -20,11 +22,13 @@ mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use self::rehearsal::rehearsal;
 use self::turn::Turn;
 use super::names::{HostName, RoleName};
 use super::observed::Observed;
-use super::plan::{Action, Before, Lane, Plan, Purpose, Release, Stage, Target, container_name};
-use super::spec::EnvironmentSpec;
+use super::plan::{Action, Before, Lane, Plan, Purpose, Release, Revisions, Stage, Target, container_name};
+use super::policy::OnFailure;
+use super::spec::{EnvironmentSpec, Millis};
 use super::step::{Aim, Step};
 
 /// How many hosts are asked for their state, or tidied up, at the same time.
@@ -52,7 +56,7 @@ pub struct Request<'a> {
     pub mends: bool,
     /// What people should know, from those who asked.
     pub warnings: Vec<String>,
-    /// Makes the names of new containers unique.
+    /// Makes the names of new containers unique. Planning the same request again takes the same one.
     pub nonce: &'a str,
 }
 
@@ -214,6 +218,8 @@ impl<'a> Planner<'a> {
         }
         warnings.extend(self.orphans());
         let spec = self.request.spec;
+        // There is nothing to hold on to in a typed command.
+        let lands = !matches!(self.request.purpose, Purpose::Run { .. });
         Ok(Plan {
             app: spec.app.clone(),
             environment: spec.environment.clone(),
@@ -225,6 +231,11 @@ impl<'a> Planner<'a> {
             stages,
             roles: spec.roles.clone(),
             hosts: spec.hosts.clone(),
+            on_failure: if lands { spec.policy.on_failure } else { OnFailure::Undo },
+            lock_after: if lands { spec.policy.lock_after.clone() } else { BTreeSet::new() },
+            bake: if lands { spec.policy.bake } else { Millis::default() },
+            nonce: self.request.nonce.to_owned(),
+            revision: Revisions::of(spec, self.request.aim, self.request.steps),
         })
     }
 

@@ -185,7 +185,7 @@ impl Design<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::plan::{Purpose, Release};
+    use crate::domain::plan::{Purpose, Release, Revisions};
     use crate::domain::spec::{Batch, ContainerOptions, HealthCheck, HostPort, Millis, Order, Service};
 
     fn plan() -> Plan {
@@ -201,6 +201,11 @@ mod tests {
             stages: Vec::new(),
             roles: BTreeMap::new(),
             hosts: BTreeMap::new(),
+            on_failure: Default::default(),
+            bake: Millis::default(),
+            lock_after: Default::default(),
+            nonce: String::new(),
+            revision: Revisions::default(),
         }
     }
 

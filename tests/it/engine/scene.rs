@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use shipmate::domain::deployment::{Failure, FailureKind, Outcome};
 use shipmate::domain::names::{Digest, HostName};
 use shipmate::domain::observed::{HostSeen, Observed};
-use shipmate::domain::plan::{Action, Origin, Plan, Purpose, Release, Stage, TagFiles, Target};
+use shipmate::domain::plan::{Action, Origin, Plan, Purpose, Release, Revisions, Stage, TagFiles, Target};
 use shipmate::domain::spec::{
     Batch, ContainerSpec, EnvValue, EnvironmentSpec, HealthCheck, HostPort, HostSpec, Millis, Order, Publish, RoleSpec, RouterSpec,
     Service,
@@ -187,6 +187,11 @@ impl Scene {
             stages: vec![Stage { name: "all".into(), lanes: vec![actions], at_once: 1 }],
             roles: self.spec.roles.clone(),
             hosts: self.spec.hosts.clone(),
+            on_failure: Default::default(),
+            bake: Default::default(),
+            lock_after: Default::default(),
+            nonce: String::new(),
+            revision: Revisions::default(),
         }
     }
 

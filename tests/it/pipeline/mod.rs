@@ -6,12 +6,14 @@ mod crashing;
 mod durable;
 mod failing;
 mod losing;
+mod space;
 mod steering;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use shipmate::clock::Clock;
 use shipmate::domain::deployment::{Cause, DeploymentState, Event, Failure, FailureKind, Phase};
 use shipmate::domain::message::{MessageRef, RoomId};
 use shipmate::domain::names::{DeploymentId, TaskName};
@@ -69,7 +71,7 @@ impl Scene {
     /// A new one, as a start of the bot makes it.
     fn pipeline(&self) -> Pipeline {
         let outputs = self.folder.path().join("output");
-        Pipeline::new(self.ledger.clone(), Arc::new(self.rehearsal.clone()), outputs, self.redactor.clone())
+        Pipeline::new(self.ledger.clone(), Arc::new(self.rehearsal.clone()), outputs, self.redactor.clone(), Clock::system())
     }
 
     async fn request(&self) -> Result<DeployLock, RequestError> {

@@ -1,4 +1,5 @@
-//! Any sequence of what may be recorded gives the same rows in memory, on disk after a start, and made anew from the journal.
+//! Any sequence of what may be recorded gives the same rows in memory, on disk after a start, made anew from the journal, and after
+//! an export and an import.
 
 use std::fs;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use shipmate::domain::build::{Build, BuildOutcome};
 use shipmate::domain::deployment::Event;
 use shipmate::domain::names::DeploymentId;
 use shipmate::domain::plan::{ActionIndex, Plan, Purpose};
-use shipmate::store::{Direction, Key, Ledger, MemoryStore, PostId, SledStore, Store};
+use shipmate::store::{Direction, Key, Ledger, MemoryStore, PostId, SledStore, Store, audit, export_to, import_from};
 use tempfile::tempdir;
 
 use super::fixture::*;
@@ -139,6 +140,13 @@ proptest! {
             assert_eq!(recovery.story(), None);
             assert!(rows(&store) == expected);
             drop(store);
+            let (mut out, mut again, there) = (Vec::new(), Vec::new(), tempdir().unwrap());
+            export_to(folder.path(), &mut out).unwrap();
+            import_from(there.path(), &out[..]).unwrap();
+            export_to(there.path(), &mut again).unwrap();
+            assert!(again == out);
+            assert!(rows(&SledStore::open(there.path()).unwrap().0) == expected);
+            audit(there.path(), &[]).unwrap();
             fs::remove_dir_all(folder.path().join("store")).unwrap();
             let (store, _) = SledStore::open(folder.path()).unwrap();
             assert!(rows(&store) == expected);

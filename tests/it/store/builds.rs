@@ -45,12 +45,16 @@ async fn registry_and_ci_tell_of_one_build_in_either_order() {
         let ledger = Ledger::in_memory();
         ledger.open_room(room(), at(0)).await.unwrap();
         let [first, second] = order;
-        assert_eq!(announce(&ledger, first, "1").await, Appended::New { seq: 2 });
+        assert_eq!(announce(&ledger, first.clone(), "1").await, Appended::New { seq: 2 });
         assert_eq!(announce(&ledger, second, "2").await, Appended::Merged { seq: 3 });
         assert_eq!(ledger.posts_after(&room()).unwrap().len(), 1);
         let whole = ledger.build(&app(), &release(1).tag).unwrap().unwrap();
-        assert_eq!((whole.digest, whole.commit, whole.url), (pushed().digest, built().commit, built().url));
-        assert_eq!(ledger.build_at(2).unwrap().unwrap().digest, pushed().digest);
+        assert_eq!((&whole.digest, &whole.commit, &whole.url), (&pushed().digest, &built().commit, &built().url));
+        // What it was announced as stays what it was.
+        assert_eq!(ledger.build_at(2).unwrap(), Some(first.clone()));
+        assert_eq!(ledger.build_at(3).unwrap(), None);
+        assert_eq!(ledger.builds_before(&app(), 3, 9).unwrap(), [first]);
+        assert_eq!(ledger.builds_before(&app(), 9, 9).unwrap(), [whole]);
         assert_eq!(ledger.builds(&app(), 9).unwrap().len(), 1);
         assert!(matches!(announce(&ledger, built(), "2").await, Appended::Known { .. }));
         // CI ran once more, and the registry got another image under the same tag.
@@ -77,6 +81,22 @@ async fn the_newest_good_build_is_one_whose_tag_is_good_now() {
     assert_eq!(ledger.build(&app(), &release(2).tag).unwrap().unwrap().outcome, BuildOutcome::Failed);
     let tags: Vec<String> = ledger.builds(&app(), 3).unwrap().into_iter().map(|build| build.tag.to_string()).collect();
     assert_eq!(tags, ["build-2", "build-5", "build-4"]);
+}
+
+#[tokio::test]
+async fn builds_before_one_are_those_that_were_known_then() {
+    let ledger = Ledger::in_memory();
+    for number in 1..=4 {
+        announce(&ledger, build(number), &number.to_string()).await;
+    }
+    announce(&ledger, Build { app: "blog-old".parse().unwrap(), ..build(9) }, "other").await;
+    let before = |seq, limit| -> Vec<String> {
+        ledger.builds_before(&app(), seq, limit).unwrap().into_iter().map(|build| build.tag.to_string()).collect()
+    };
+    assert_eq!(before(4, 9), ["build-3", "build-2", "build-1"]);
+    assert_eq!(before(4, 2), ["build-3", "build-2"]);
+    assert_eq!(before(1, 9), [""; 0]);
+    assert_eq!(before(u64::MAX, 1), ["build-4"]);
 }
 
 #[tokio::test]

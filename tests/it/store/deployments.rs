@@ -111,7 +111,8 @@ async fn an_event_that_cant_happen_changes_nothing() {
     for event in [done(TASK), Event::UndoStarted { action: TASK }, started(ActionIndex(99)), Event::Mended { by: id }] {
         assert!(matches!(ledger.deployment(id, event, at(1)).await, Err(LedgerError::Illegal(_))));
     }
-    let again = Event::Requested { plan: Box::new(deploy(1, None)), by: "anna".parse().unwrap(), cause: None };
+    let again =
+        Event::Requested { plan: Box::new(deploy(1, None)), by: "anna".parse().unwrap(), cause: None, order: None, waits: false };
     assert!(matches!(ledger.deployment(id, again.clone(), at(1)).await, Err(LedgerError::Illegal(_))));
     let nobody = DeploymentId(7);
     for event in [again, started(TASK)] {
@@ -192,23 +193,6 @@ async fn history_is_by_environment_or_of_the_whole_app_the_newest_first() {
     assert_eq!(ids(None, 9, Some(2)), [1]);
     assert_eq!(ids(Some("nowhere"), 9, None), [0; 0]);
     assert_eq!(ids(None, 1000, None).len(), 300);
-}
-
-#[tokio::test]
-async fn the_last_good_one_is_the_newest_with_another_image() {
-    let ledger = Ledger::in_memory();
-    let good = |other: u64| {
-        let found = ledger.last_good(&app(), &production(), &release(other).digest).unwrap();
-        found.map(|summary| summary.release)
-    };
-    assert_eq!(good(1), None);
-    for number in [1, 2].into_iter().chain([3; 40]) {
-        let id = request(&ledger, deploy(number, None)).await;
-        succeed(&ledger, id).await;
-    }
-    let id = request(&ledger, deploy(4, None)).await;
-    undo(&ledger, id).await;
-    assert_eq!((good(3), good(4), good(2)), (Some(release(2)), Some(release(3)), Some(release(3))));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use shipmate::domain::build::{Build, BuildOutcome};
 use shipmate::domain::deployment::{DeploymentState, Event, Failure, FailureKind, Outcome};
 use shipmate::domain::message::{Account, Message, MessageRef, RoomId};
 use shipmate::domain::names::{AppName, DeploymentId, EnvironmentName};
-use shipmate::domain::plan::{Action, ActionIndex, Before, Origin, Plan, Purpose, Release, Stage, Target};
+use shipmate::domain::plan::{Action, ActionIndex, Before, Origin, Plan, Purpose, Release, Revisions, Stage, Target};
 use shipmate::domain::spec::Millis;
 use shipmate::store::Ledger;
 
@@ -62,6 +62,11 @@ pub fn plan(purpose: Purpose, number: u64, before: Option<u64>) -> Plan {
         stages: vec![Stage { name: "all".into(), lanes: vec![actions], at_once: 1 }],
         roles: BTreeMap::new(),
         hosts: BTreeMap::new(),
+        on_failure: Default::default(),
+        bake: Default::default(),
+        lock_after: Default::default(),
+        nonce: String::new(),
+        revision: Revisions::default(),
     }
 }
 

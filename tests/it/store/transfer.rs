@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use shipmate::store::{Direction, Key, Ledger, SledStore, Store as _, TransferError, export, export_to, import, import_from};
+use shipmate::store::{
+    Direction, Key, Ledger, SCHEMA, SledStore, Store as _, TransferError, export, export_to, import, import_from,
+};
 use tempfile::{TempDir, tempdir};
 
 use super::fixture::*;
@@ -90,8 +92,14 @@ async fn what_isnt_whole_is_refused_and_leaves_nothing() {
     assert!(refused(&changed).contains("was changed: its hash doesn't fit"), "{}", refused(&changed));
     assert!(refused("").contains("the file is empty"), "{}", refused(""));
     assert!(refused("hello\n").contains("doesn't say that the file is shipmate's"), "{}", refused("hello\n"));
-    let newer = whole.replacen("\"schema\":1", "\"schema\":9", 1);
-    assert!(refused(&newer).contains("newer shipmate (schema 9"), "{}", refused(&newer));
+    let newer = whole.replacen(&format!("\"schema\":{SCHEMA}"), "\"schema\":99", 1);
+    assert!(refused(&newer).contains("newer shipmate (schema 99"), "{}", refused(&newer));
+    let more = format!("{whole}{}\n", lines[1]);
+    let stray = format!("record {} stands after the export's last line; nothing was imported", lines.len() - 1);
+    assert_eq!(refused(&more), stray);
+    // In a journal such a line would hide what follows.
+    let journal = [&[&*lines[0].replace("export", "journal")], &lines[1..5], &[last], &lines[5..]].concat().join("\n") + "\n";
+    assert!(refused(&journal).starts_with("record 5 is not a record ("), "{}", refused(&journal));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fs, io};
 
-use shipmate::store::{Change, Direction, Key, Ledger, LedgerError, MemoryStore, Store, StoreError};
+use shipmate::store::{Change, Direction, Key, Ledger, LedgerError, MemoryStore, SCHEMA, SledStore, Store, StoreError};
 use tempfile::tempdir;
 
 use super::fixture::*;
@@ -124,7 +124,15 @@ async fn a_newer_store_is_refused() {
     let folder = tempdir().unwrap();
     drop(Ledger::open(folder.path()).unwrap());
     let journal = folder.path().join("journal.jsonl");
-    fs::write(&journal, "{\"shipmate\":\"journal\",\"schema\":2}\n").unwrap();
+    fs::write(&journal, "{\"shipmate\":\"journal\",\"schema\":99}\n").unwrap();
     let refused = Ledger::open(folder.path()).unwrap_err().to_string();
-    assert!(refused.contains("was written by a newer shipmate (schema 2; this one knows 1)"), "{refused}");
+    assert!(refused.contains(&format!("was written by a newer shipmate (schema 99; this one knows {SCHEMA})")), "{refused}");
+    // The rows alone say it too: the journal may be an older copy that someone put back.
+    let folder = tempdir().unwrap();
+    let (store, _) = SledStore::open(folder.path()).unwrap();
+    store.write(vec![(b"mhead".to_vec(), Some(br#"{"schema":99,"in":"another form"}"#.to_vec()))], b"").unwrap();
+    drop(store);
+    let refused = Ledger::open(folder.path()).unwrap_err().to_string();
+    assert!(refused.contains("was written by a newer shipmate (schema 99;"), "{refused}");
+    assert!(refused.ends_with("install that version again"), "{refused}");
 }

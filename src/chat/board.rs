@@ -1,4 +1,4 @@
-//! The messages of this run: who said which, and who reacted how.
+//! The messages of a room that only this process keeps: who said which, and who reacted how.
 //!
 //! A message's id has a random part that is new in each run, for the store remembers ids beyond a restart: `m3` of today
 //! isn't `m3` of yesterday. People see and type the short form.
@@ -81,6 +81,11 @@ impl Board {
         self.keys.get(key).copied()
     }
 
+    /// Takes a message away; false if it isn't there. Its key stays used.
+    pub fn remove(&mut self, number: u64) -> bool {
+        self.entries.remove(&number).is_some()
+    }
+
     pub fn get(&self, number: u64) -> Option<&Entry> {
         self.entries.get(&number)
     }
@@ -97,6 +102,22 @@ impl Board {
     /// The id that the rest of Shipmate knows a message by.
     pub fn reference(&self, number: u64) -> MessageRef {
         MessageRef { room: self.room.clone(), id: format!("{}-m{number}", self.run) }
+    }
+
+    /// A message's short name, for those who may still have it after a restart: no message of another run is likely to have it.
+    pub fn name(&self, number: u64) -> String {
+        format!("m{number}-{}", self.mark())
+    }
+
+    /// The number of a message of this run, by its short name.
+    pub fn named(&self, name: &str) -> Option<u64> {
+        let (short, run) = name.split_once('-')?;
+        number(short).filter(|number| run == self.mark() && self.entries.contains_key(number))
+    }
+
+    /// The beginning of the random part.
+    fn mark(&self) -> &str {
+        self.run.get(..4).unwrap_or(&self.run)
     }
 
     /// The number of a message of this run that is still remembered.
@@ -116,6 +137,13 @@ impl Entry {
             self.reactions.push(reaction);
         }
         new
+    }
+
+    /// Takes a reaction back; false if it isn't there.
+    pub fn unreact(&mut self, who: Option<&str>, emoji: &str) -> bool {
+        let before = self.reactions.len();
+        self.reactions.retain(|(by, given)| (by.as_deref(), given.as_str()) != (who, emoji));
+        self.reactions.len() < before
     }
 
     /// The reactions as people read them: each emoji with the people who gave it.

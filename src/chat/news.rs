@@ -14,7 +14,7 @@ const UNITS: &[&str] = &["ms", "s", "m", "min", "h", "d", "%", "B", "kB", "KB", 
 
 /// What was told of a message.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub struct Told {
     lines: Vec<String>,
     at: Timestamp,
 }

@@ -1,0 +1,113 @@
+//! After a deployment ended well: its health is watched for as long as the policy says, and it is reverted when it isn't well, or when
+//! a person says so by an emoji at the closing message.
+//!
+//! A host that can't be reached is no reason: the revert couldn't reach it either.
+
+use std::time::Duration;
+
+use super::shown::quoted;
+use super::{Bot, access, act, actions, views};
+use crate::domain::deployment::{DeploymentState, Occasion};
+use crate::domain::message::{Account, MessageRef};
+use crate::domain::names::{DeploymentId, PersonName};
+use crate::domain::notice::Notice;
+use crate::runbook::Invocation;
+use crate::store::LedgerError;
+
+/// The wait between two looks.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+impl Bot {
+    /// Watches the deployments that ended well shortly before the bot went away.
+    pub(super) fn bake_on(&self) -> Result<(), LedgerError> {
+        for spec in self.fleet.environments() {
+            let newest = self.ledger.history(&spec.app, Some(&spec.environment), 1, None)?.into_iter().next();
+            let Some(newest) = newest else { continue };
+            if let Some(state) = self.ledger.state(newest.id)? {
+                self.bake(newest.id, state);
+            }
+        }
+        Ok(())
+    }
+
+    /// Watches a deployment beside everything else, if the policy wants that.
+    pub(super) fn bake(&self, id: DeploymentId, state: DeploymentState) {
+        if !self.is_baking(id, &state) {
+            return;
+        }
+        let bot = self.clone();
+        tokio::spawn(self.guarded("the watch after a deployment", async move {
+            if let Err(error) = bot.watch_baking(id, &state).await {
+                bot.fail(&error);
+            }
+        }));
+    }
+
+    async fn watch_baking(&self, id: DeploymentId, state: &DeploymentState) -> Result<(), LedgerError> {
+        let until = state.plan.bake.after(state.ended_at.unwrap_or_else(|| self.now()));
+        loop {
+            if let Some((target, failure)) = self.pipeline.unhealthy(state).await {
+                if self.is_baking(id, state) {
+                    let why = self.pipeline.outputs().redact(&format!("{target}: {}", failure.message));
+                    self.unbake(id, state, None, why).await?;
+                }
+                return Ok(());
+            }
+            let left = until.duration_since(self.now());
+            if left.is_negative() || left.is_zero() {
+                return self.ledger.tell(Notice::Baked { id }, None, self.now()).await;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY.min(Duration::try_from(left).unwrap_or_default())) => {}
+                () = self.stopping.cancelled() => return Ok(()),
+            }
+            // Another deployment has begun, or a person was quicker.
+            if !self.is_baking(id, state) && self.now() < until {
+                return Ok(());
+            }
+        }
+    }
+
+    /// ❌ at the closing message of a deployment that is watched, by someone who may revert.
+    pub(super) async fn not_well(&self, id: DeploymentId, to: &MessageRef, author: &Account) -> Result<(), LedgerError> {
+        let Some(state) = self.ledger.state(id)?.filter(|state| self.is_baking(id, state)) else { return Ok(()) };
+        let Ok(invocation) = self.revert_of(&state) else { return Ok(()) };
+        let standing = self.standing(author).await?;
+        match access::authorize(&self.fleet, &standing, invocation) {
+            Ok(asked) => self.unbake(id, &state, Some(asked.by().clone()), String::new()).await,
+            Err(denied) => {
+                self.answer(to, &format!("not-well:{author}"), &views::denied(&denied)).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Reverts it, and tells the rooms why.
+    async fn unbake(
+        &self,
+        id: DeploymentId,
+        state: &DeploymentState,
+        by: Option<PersonName>,
+        why: String,
+    ) -> Result<(), LedgerError> {
+        self.ledger.tell(Notice::BakeFailed { id, by, why }, None, self.now()).await?;
+        let reverted = match self.revert_of(state) {
+            Ok(invocation) => act::act(self, &access::by_policy(invocation), None, Occasion::Bake { of: id }).await,
+            Err(refusal) => Err(refusal),
+        };
+        if let Err(refusal) = reverted {
+            let why = quoted(refusal)?;
+            self.ledger.tell(Notice::NotReverted { id, why }, None, self.now()).await?;
+        }
+        Ok(())
+    }
+
+    fn revert_of(&self, state: &DeploymentState) -> Result<Invocation, super::Refusal> {
+        let runbook = actions::reverts(self)?.clone();
+        Ok(Invocation {
+            app: Some(state.plan.app.clone()),
+            environment: Some(state.plan.environment.clone()),
+            ..Invocation::bare(runbook)
+        })
+    }
+}

@@ -1,0 +1,142 @@
+//! What a start takes: votes, permission, and nothing in the way. Asked at the request, when people ask why, and again at the start.
+
+use jiff::Timestamp;
+
+use crate::bot::{Bot, access, act};
+use crate::domain::ballot::{self, Tally};
+use crate::domain::deployment::{DeploymentState, Occasion, Order, Phase};
+use crate::domain::environment_lock::EnvironmentLock;
+use crate::domain::freeze;
+use crate::domain::names::{EnvironmentName, PersonName};
+use crate::domain::permission::Decision;
+use crate::domain::plan::{Purpose, Release};
+use crate::domain::policy::ApprovalPolicy;
+use crate::domain::spec::EnvironmentSpec;
+use crate::store::{LedgerError, PhaseName, Summary};
+
+/// Why something can't start, however long it waits.
+#[derive(Debug, Clone)]
+pub enum Obstacle {
+    /// A person, or the policy, put a lock on the environment.
+    Locked(EnvironmentLock),
+    /// Nothing may change now.
+    Frozen {
+        /// Why.
+        reason: String,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// The release must have ended well elsewhere before.
+    NotAfter {
+        /// Where.
+        environment: EnvironmentName,
+    },
+}
+
+impl Bot {
+    /// The votes that a waiting deployment takes by the policy of this moment, if it takes any.
+    pub(in crate::bot) fn approval_of(&self, state: &DeploymentState) -> Option<&ApprovalPolicy> {
+        let order = state.order.as_ref()?;
+        match order.occasion {
+            Occasion::Person | Occasion::Build { .. } => {}
+            Occasion::Emergency { .. } | Occasion::Bake { .. } | Occasion::Rehearsal => return None,
+        }
+        let reads = matches!(state.plan.purpose, Purpose::Run { read: true, .. });
+        let spec = self.fleet.environment(&state.plan.app, Some(&state.plan.environment)).ok()?;
+        spec.policy.approval_of(&order.command).filter(|_| !reads)
+    }
+
+    /// The votes that were given, counted by the groups that people are in now.
+    pub(in crate::bot) async fn tally(&self, state: &DeploymentState) -> Result<Tally, LedgerError> {
+        let asked = match &state.phase {
+            Phase::AwaitingApproval(call) => call.votes,
+            _ => 0,
+        };
+        let Some(policy) = self.approval_of(state) else {
+            return Ok(Tally { needed: asked, counted: state.votes.keys().cloned().collect(), uncounted: Vec::new() });
+        };
+        let mut groups = std::collections::BTreeMap::new();
+        for person in state.votes.keys() {
+            groups.insert(person.clone(), self.groups_of(person).await?);
+        }
+        let of = |person: &PersonName| groups.get(person).cloned().unwrap_or_default();
+        let tally = ballot::count(policy, &state.by, &state.votes, of);
+        Ok(Tally { needed: tally.needed.max(asked), ..tally })
+    }
+
+    /// What keeps a deployment of this purpose out, whoever asks for it.
+    pub(in crate::bot) fn obstacle(
+        &self,
+        spec: &EnvironmentSpec,
+        purpose: &Purpose,
+        occasion: &Occasion,
+        release: Option<&Release>,
+        now: Timestamp,
+    ) -> Result<Option<Obstacle>, LedgerError> {
+        if matches!(purpose, Purpose::Run { read: true, .. }) || matches!(occasion, Occasion::Bake { .. } | Occasion::Rehearsal) {
+            return Ok(None);
+        }
+        if !through_lock(spec, purpose, occasion)
+            && let Some(lock) = self.ledger.environment_lock(&spec.app, &spec.environment)?.filter(|lock| lock.holds(now))
+        {
+            return Ok(Some(Obstacle::Locked(lock)));
+        }
+        if matches!(occasion, Occasion::Emergency { .. }) {
+            return Ok(None);
+        }
+        if let Some((freeze, until)) = freeze::in_force(&spec.policy.freezes, now) {
+            return Ok(Some(Obstacle::Frozen { reason: freeze.reason.clone(), until }));
+        }
+        if let (Some(after), Some(release), Purpose::Deploy) = (&spec.policy.after, release, purpose) {
+            let history = self.ledger.history(&spec.app, Some(after), act::HISTORY_FOR_REVERT, None)?;
+            let ended_well = |summary: &Summary| {
+                summary.phase == PhaseName::Succeeded
+                    && matches!(summary.purpose, Purpose::Deploy | Purpose::Revert)
+                    && summary.release.digest == release.digest
+            };
+            if !history.iter().any(ended_well) {
+                return Ok(Some(Obstacle::NotAfter { environment: after.clone() }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Why the person who asked may not any more, if so.
+    pub(super) async fn no_longer_may(
+        &self,
+        state: &DeploymentState,
+        order: &Order,
+    ) -> Result<Option<access::Denied>, LedgerError> {
+        match order.occasion {
+            Occasion::Person | Occasion::Emergency { .. } => {}
+            Occasion::Build { .. } | Occasion::Bake { .. } | Occasion::Rehearsal => return Ok(None),
+        }
+        let Ok(invocation) = self.invocation(order, (&state.plan.app, &state.plan.environment)) else { return Ok(None) };
+        let groups = self.groups_of(&state.by).await?;
+        Ok(access::still_may(&self.fleet, &state.by, groups, &invocation).err())
+    }
+
+    /// What lets the person who asked for a deployment have it, or what is against it, now; `None` if no person asked.
+    pub(in crate::bot) async fn permission_of(&self, state: &DeploymentState) -> Result<Option<Decision>, LedgerError> {
+        let Some(order) = &state.order else { return Ok(None) };
+        match order.occasion {
+            Occasion::Person | Occasion::Emergency { .. } => {}
+            Occasion::Build { .. } | Occasion::Bake { .. } | Occasion::Rehearsal => return Ok(None),
+        }
+        let Ok(invocation) = self.invocation(order, (&state.plan.app, &state.plan.environment)) else { return Ok(None) };
+        let groups = self.groups_of(&state.by).await?;
+        Ok(Some(match access::still_may(&self.fleet, &state.by, groups, &invocation) {
+            Ok(decision) => decision,
+            Err(access::Denied::Person { decision, .. } | access::Denied::Stranger { decision, .. }) => *decision,
+        }))
+    }
+}
+
+/// Whether a lock that a person put on the environment doesn't keep it out.
+pub(in crate::bot) fn through_lock(spec: &EnvironmentSpec, purpose: &Purpose, occasion: &Occasion) -> bool {
+    match (purpose, occasion) {
+        (_, Occasion::Bake { .. } | Occasion::Rehearsal) | (Purpose::Run { read: true, .. }, _) => true,
+        (Purpose::Revert, _) => spec.policy.revert_through_lock,
+        (Purpose::Deploy | Purpose::Restart | Purpose::Run { .. }, _) => false,
+    }
+}

@@ -1,0 +1,117 @@
+//! What posts are made from: the facts that a view needs beside the deployment itself, and how long a message may be answered to.
+
+use jiff::SignedDuration;
+
+use super::{Bot, Refusal, views};
+use crate::chat::Reply;
+use crate::domain::ballot::is_among;
+use crate::domain::deployment::{DeploymentState, Phase, Step};
+use crate::domain::names::{DeploymentId, PersonName};
+use crate::domain::news::builds_between;
+use crate::domain::notice::Notice;
+use crate::domain::plan::Purpose;
+use crate::domain::spec::Millis;
+use crate::store::{LedgerError, PhaseName, Told};
+
+/// How many builds are looked at for what came since the release that runs.
+const BUILDS: usize = 100;
+
+/// How many deployments are looked at for how long they take.
+const DEPLOYMENTS: usize = 10;
+
+/// How long people may answer to a list of commands that were not run.
+const ANSWER_WITHIN: SignedDuration = SignedDuration::from_hours(1);
+
+impl Bot {
+    /// The message that people vote at.
+    pub(super) fn call_shown(&self, seq: u64) -> Result<Option<Reply>, LedgerError> {
+        let Some((id, call)) = self.ledger.call(seq)? else { return Ok(None) };
+        let Some(state) = self.ledger.state(id)? else { return Ok(None) };
+        let facts = views::Facts {
+            builds: self.builds_since(&state)?,
+            took: self.took(&state)?,
+            rehearsals: call.rehearsals.iter().filter_map(|id| self.rehearsed(*id).transpose()).collect::<Result<_, _>>()?,
+            approvers: self.approvers(&state),
+        };
+        Ok(Some(views::votes(id, &state, &call, &facts, &self.emojis, &self.prefix)))
+    }
+
+    fn builds_since(&self, state: &DeploymentState) -> Result<Vec<crate::domain::build::Build>, LedgerError> {
+        let plan = &state.plan;
+        let Some(from) = plan.from().filter(|from| from.tag != plan.release.tag) else { return Ok(Vec::new()) };
+        let builds = self.ledger.builds(&plan.app, BUILDS)?;
+        Ok(builds_between(&builds, &from.tag, &plan.release.tag).to_vec())
+    }
+
+    fn took(&self, state: &DeploymentState) -> Result<Vec<Millis>, LedgerError> {
+        let plan = &state.plan;
+        let history = self.ledger.history(&plan.app, Some(&plan.environment), DEPLOYMENTS, None)?;
+        let well = history.iter().filter(|summary| summary.phase == PhaseName::Succeeded && summary.purpose == Purpose::Deploy);
+        let took = well.filter_map(|summary| {
+            let start = summary.started_at.unwrap_or(summary.requested_at);
+            Some(views::between(start, summary.ended_at?))
+        });
+        Ok(took.collect())
+    }
+
+    /// What a rehearsal ran, and the end of what it wrote or why it failed.
+    fn rehearsed(&self, id: DeploymentId) -> Result<Option<(String, Result<String, String>)>, LedgerError> {
+        let Some(state) = self.ledger.state(id)? else { return Ok(None) };
+        let Purpose::Run { command, .. } = &state.plan.purpose else { return Ok(None) };
+        let wrote = state.steps.values().find_map(|step| match step {
+            Step::Done { outcome, .. } if !outcome.output.is_empty() => Some(outcome.output.join("\n")),
+            _ => None,
+        });
+        let said = match state.phase.cause() {
+            None => Ok(wrote.unwrap_or_else(|| "(nothing)".to_owned())),
+            Some(crate::domain::deployment::Cause::Failed { failure, .. }) => {
+                Err(std::iter::once(failure.message.clone()).chain(failure.output.iter().cloned()).collect::<Vec<_>>().join("\n"))
+            }
+            Some(crate::domain::deployment::Cause::Cancelled { by }) => Err(format!("cancelled by {by}")),
+        };
+        Ok(Some((command.join(" "), said)))
+    }
+
+    /// The people of the fleet file whose votes count for a deployment.
+    fn approvers(&self, state: &DeploymentState) -> Vec<PersonName> {
+        let Some(policy) = self.approval_of(state) else { return Vec::new() };
+        let counts = |person: &&crate::fleet::Person| {
+            let asked = person.name == state.by && !policy.requester_counts;
+            !asked && is_among(&policy.approvers, &person.name, &person.groups)
+        };
+        self.fleet.people.values().filter(counts).map(|person| person.name.clone()).collect()
+    }
+
+    /// Whether people may still answer to a deployment's closing message: it is watched, or wants to be looked at.
+    pub(super) fn may_be_answered(&self, id: DeploymentId, state: &DeploymentState) -> bool {
+        let unreviewed = state.emergency().is_some() && state.reviewed_by.is_none();
+        let stuck = matches!(state.phase, Phase::Stuck(_)) && state.mended_by.is_none();
+        unreviewed || stuck || self.is_baking(id, state)
+    }
+
+    /// Whether a deployment that ended well is still watched.
+    pub(super) fn is_baking(&self, id: DeploymentId, state: &DeploymentState) -> bool {
+        let (Phase::Succeeded, Some(ended), false) = (&state.phase, state.ended_at, state.plan.bake.is_zero()) else {
+            return false;
+        };
+        let newest = self.ledger.history(&state.plan.app, Some(&state.plan.environment), 1, None);
+        let is_newest = newest.is_ok_and(|newest| newest.first().is_some_and(|newest| newest.id == id));
+        is_newest && self.now() < state.plan.bake.after(ended)
+    }
+
+    /// Whether something that rooms were told asks for an answer.
+    pub(super) fn asks(&self, seq: u64) -> Result<bool, LedgerError> {
+        let told = self.ledger.told(seq)?;
+        Ok(
+            matches!(told, Some((at, Told::Notice { notice: Notice::Stale { .. }, .. })) if self.now().duration_since(at) < ANSWER_WITHIN),
+        )
+    }
+}
+
+/// A refusal as one line, for where it is quoted.
+pub(super) fn quoted(refusal: Refusal) -> Result<String, LedgerError> {
+    match refusal {
+        Refusal::Told(reply) => Ok(crate::chat::text::plain(&reply)),
+        Refusal::Broken(error) => Err(error),
+    }
+}

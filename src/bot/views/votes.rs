@@ -1,0 +1,284 @@
+//! What waits: calls for votes, votes, the queue.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{ago, between, code, headline, line, lines, span, stages, table, text};
+use crate::bot::votes::{Emojis, Voted};
+use crate::chat::{Block, Reply, Tone};
+use crate::domain::ballot::{Tally, Uncounted};
+use crate::domain::build::Build;
+use crate::domain::deployment::{Call, DeploymentState, Found, Phase, Rejection};
+use crate::domain::message::Account;
+use crate::domain::names::{DeploymentId, PersonName};
+use crate::domain::plan::{Action, Plan};
+use crate::domain::policy::Strength;
+use crate::domain::spec::Millis;
+use crate::runbook::Prefix;
+use crate::store::{PhaseName, Summary};
+
+/// How many commits a call for votes lists.
+const COMMITS: usize = 8;
+
+/// What a call for votes is made from, beside the deployment itself.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// The builds since the release that runs, the newest first.
+    pub builds: Vec<Build>,
+    /// How long the last deployments that ended well took.
+    pub took: Vec<Millis>,
+    /// What was run beforehand: the command, and the end of what it wrote or why it failed.
+    pub rehearsals: Vec<(String, Result<String, String>)>,
+    /// The people whose votes count.
+    pub approvers: Vec<PersonName>,
+}
+
+/// The message that people vote at. It stays when the vote is over, and says how it ended.
+pub fn votes(id: DeploymentId, state: &DeploymentState, call: &Call, facts: &Facts, emojis: &Emojis, prefix: &Prefix) -> Reply {
+    let plan = &state.plan;
+    let open = matches!(&state.phase, Phase::AwaitingApproval(now) if now == call);
+    let counted = if open { state.votes.len() } else { state.counted.len() };
+    let (tone, verdict) = match &state.phase {
+        _ if open => (Tone::Busy, format!("needs {} ({counted} so far)", votes_of(call.votes))),
+        Phase::AwaitingApproval(_) | Phase::Queued => {
+            (Tone::Warning, "void: it is another plan now, and these votes count no longer".to_owned())
+        }
+        Phase::Rejected(Rejection::Vote { by }) => (Tone::Bad, format!("rejected by {by}")),
+        Phase::Rejected(Rejection::Refused { why }) => (Tone::Bad, format!("not started: {}", text(why))),
+        Phase::Expired => (Tone::Warning, "expired: nobody voted in time".to_owned()),
+        Phase::Superseded { by } => (Tone::Warning, format!("superseded by {by}")),
+        Phase::Cancelled(_) if state.started_at.is_none() => (Tone::Warning, "cancelled".to_owned()),
+        Phase::Running
+        | Phase::Holding { .. }
+        | Phase::Undoing(_)
+        | Phase::Succeeded
+        | Phase::Undone(_)
+        | Phase::Cancelled(_)
+        | Phase::Stuck(_)
+        | Phase::Kept { .. } => (Tone::Good, format!("approved by {}", people(&state.counted))),
+    };
+    let title = format!("{id} {}, asked for by {}: {verdict}", headline(plan), state.by);
+    let mut body = Vec::new();
+    if !open {
+        return Reply { tone, title, body };
+    }
+    body.extend(lines(state.changed.iter().map(|changed| format!("asked anew, since {}", super::changed(changed)))));
+    body.push(Block::Line(format!("plan {}, image {}@{}", code(call.hash.short()), plan.image, plan.release.digest.short())));
+    body.extend(commits(plan, &facts.builds));
+    body.push(stages(plan));
+    body.extend(lines(migrations(plan)));
+    body.extend(lines(plan.warnings.iter().map(|warning| format!("mind: {}", text(warning)))));
+    for (command, said) in &facts.rehearsals {
+        let (how, output) = match said {
+            Ok(output) => ("rehearsed", output),
+            Err(output) => ("rehearsed, and FAILED", output),
+        };
+        body.push(Block::Line(format!("{how}: {}", code(command))));
+        body.push(Block::Output(output.clone()));
+    }
+    body.extend(lines(median(&facts.took).map(|took| format!("the last {} took {} (median)", facts.took.len(), span(took)))));
+    body.extend(lines(state.votes.iter().map(|(person, vote)| format!("approved by {person} ({})", found(vote.found)))));
+    let until = call.until.strftime("%Y-%m-%d %H:%M UTC");
+    let typed = |command: &str| code(prefix.typed(&format!("{command} {}", call.hash.short())));
+    let how = match call.strength {
+        Strength::Reaction => {
+            format!("{} or {} approves, {} or {} rejects", emojis.approve, typed("approve"), emojis.reject, typed("reject"))
+        }
+        Strength::Typed => {
+            format!("{} approves (an emoji doesn't), {} or {} rejects", typed("approve"), emojis.reject, typed("reject"))
+        }
+    };
+    let of = if facts.approvers.is_empty() { String::new() } else { format!("; for {}", people(&facts.approvers)) };
+    body.push(Block::Line(format!("{how}, until {until}{of}")));
+    Reply { tone, title, body }
+}
+
+pub(super) fn votes_of(n: u32) -> String {
+    if n == 1 { "1 vote".to_owned() } else { format!("{n} votes") }
+}
+
+pub(super) fn people(people: &[PersonName]) -> String {
+    people.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) fn found(found: Found) -> &'static str {
+    match found {
+        Found::Live => "by emoji",
+        Found::AfterReconnect => "by emoji, found after reconnect",
+        Found::Typed => "typed",
+    }
+}
+
+fn median(took: &[Millis]) -> Option<Millis> {
+    let mut took = took.to_vec();
+    took.sort_unstable();
+    took.get(took.len() / 2).copied()
+}
+
+fn commits(plan: &Plan, builds: &[Build]) -> Vec<Block> {
+    let said = builds.iter().take(COMMITS).map(|build| {
+        let commit = build.commit.as_ref().map(|commit| format!(" {}", commit.short())).unwrap_or_default();
+        let by = build.author.as_deref().map(|author| format!(" by {}", text(author))).unwrap_or_default();
+        let message = build.message.as_deref().map(|message| format!(": “{}”", text(message))).unwrap_or_default();
+        format!("{}{commit}{by}{message}", build.tag)
+    });
+    let mut blocks: Vec<Block> = Vec::new();
+    if let Some(from) = plan.from().filter(|from| from.tag != plan.release.tag && !builds.is_empty()) {
+        blocks.push(Block::Line(format!("since {}:", from.tag)));
+    }
+    blocks.extend(lines(said));
+    blocks.extend(lines((builds.len() > COMMITS).then(|| format!("and {} more", builds.len() - COMMITS))));
+    blocks
+}
+
+fn migrations(plan: &Plan) -> Vec<String> {
+    let tasks: Vec<&Action> =
+        plan.actions().map(|(_, action)| action).filter(|action| matches!(action, Action::Task { .. })).collect();
+    let stays = tasks.iter().filter(|action| matches!(action, Action::Task { irreversible: true, .. }));
+    stays.map(|action| format!("{} will run, and going back doesn't take back what it changes", action.verb())).collect()
+}
+
+/// The answer to a typed vote.
+pub fn voted(id: DeploymentId, state: &DeploymentState, voted: &Voted, prefix: &Prefix) -> Reply {
+    match (voted, &state.phase) {
+        (Voted::Recorded, Phase::AwaitingApproval(call)) => {
+            let missing = call.votes.saturating_sub(u32::try_from(state.votes.len()).unwrap_or(u32::MAX));
+            let rest = if missing == 0 { "that is enough".to_owned() } else { format!("{} missing", votes_of(missing)) };
+            line(Tone::Good, format!("{id}: your vote is recorded; {rest}"))
+        }
+        (Voted::Recorded, phase) => line(Tone::Info, format!("{id} is {}", phase.word())),
+        (Voted::Known, _) => line(Tone::Info, format!("{id}: you have voted for it already")),
+        (Voted::NotCounted(why), _) => line(Tone::Warning, format!("{id}: your vote doesn't count: {}", uncounted(*why, prefix))),
+        (Voted::Over, phase) => line(Tone::Warning, format!("{id} is {}, so there is nothing to vote on", phase.word())),
+    }
+}
+
+/// A vote in vain, told to whoever gave it.
+pub fn not_counted(id: DeploymentId, account: &Account, why: Uncounted, prefix: &Prefix) -> Reply {
+    line(Tone::Warning, format!("{id}: the vote of {} doesn't count: {}", text(&account.0), uncounted(why, prefix)))
+}
+
+fn uncounted(why: Uncounted, prefix: &Prefix) -> String {
+    match why {
+        Uncounted::Stranger => {
+            format!("nobody in the fleet file has this account; {} joins it to a person", code(prefix.typed("link")))
+        }
+        Uncounted::Requester => "whoever asked can't approve it too".to_owned(),
+        Uncounted::NotAnApprover => "the policy counts the votes of others".to_owned(),
+        Uncounted::Again => "this person has voted already".to_owned(),
+        Uncounted::TooWeak => format!("here an emoji isn't enough: type {} and the plan's code", code(prefix.typed("approve"))),
+    }
+}
+
+/// A code that no plan has.
+pub fn no_such_code(typed: &str) -> Reply {
+    line(Tone::Warning, format!("no plan that waits for votes has the code {}; an earlier one may be void", code(typed)))
+}
+
+/// A vote that doesn't say on what.
+pub fn which_vote(open: &[DeploymentId]) -> Reply {
+    let title = match open {
+        [] => "nothing waits for votes".to_owned(),
+        open => format!("say which one: {}", ids(open)),
+    };
+    line(Tone::Warning, title)
+}
+
+pub(super) fn ids(ids: &[DeploymentId]) -> String {
+    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// A vote on what doesn't wait for any.
+pub fn nothing_to_vote_on(id: DeploymentId, state: &DeploymentState) -> Reply {
+    line(Tone::Warning, format!("{id} is {}, so there is nothing to vote on", state.phase.word()))
+}
+
+/// The number alone isn't enough.
+pub fn type_the_code(id: DeploymentId, call: &Call, prefix: &Prefix) -> Reply {
+    let typed = code(prefix.typed(&format!("approve {}", call.hash.short())));
+    line(Tone::Warning, format!("{id}: here a vote is typed with the code of the plan, so that it is that plan: {typed}"))
+}
+
+/// Somebody who may not review.
+pub fn may_not_review(id: DeploymentId, state: &DeploymentState) -> Reply {
+    line(Tone::Warning, format!("{id}: somebody whose votes count, other than {}, has to look at it", state.by))
+}
+
+/// An emergency was looked at.
+pub fn reviewed(id: DeploymentId, by: &PersonName) -> Reply {
+    line(Tone::Good, format!("{id}: reviewed by {by}"))
+}
+
+/// There is nothing to review.
+pub fn nothing_to_review(id: DeploymentId) -> Reply {
+    line(Tone::Warning, format!("{id} needs no review, or had one"))
+}
+
+/// What waits for votes, and what was done without.
+pub fn approvals(
+    waiting: &[(DeploymentId, Arc<DeploymentState>, Tally)],
+    unreviewed: &[(DeploymentId, Arc<DeploymentState>)],
+    prefix: &Prefix,
+    now: Timestamp,
+) -> Reply {
+    if waiting.is_empty() && unreviewed.is_empty() {
+        return line(Tone::Info, "nothing waits for votes");
+    }
+    let rows = waiting.iter().map(|(id, state, tally)| {
+        let (plan, until) = match &state.phase {
+            Phase::AwaitingApproval(call) => (call.hash.short().to_owned(), format!("{} left", span(between(now, call.until)))),
+            _ => (String::new(), String::new()),
+        };
+        let votes = format!("{} of {}", tally.counted.len(), tally.needed);
+        vec![id.to_string(), headline(&state.plan), state.by.to_string(), plan, votes, until]
+    });
+    let mut body = vec![table(&["", "what", "by", "plan", "votes", ""], rows)];
+    body.extend(lines(unreviewed.iter().map(|(id, state)| {
+        let reason = state.emergency().map(text).unwrap_or_default();
+        let typed = code(prefix.typed(&format!("approve {}", id.0)));
+        format!("{id} was an emergency of {} (“{reason}”); {typed} says that you have looked at it", state.by)
+    })));
+    Reply { tone: Tone::Info, title: format!("{} wait for votes", waiting.len()), body }
+}
+
+/// What waits for its turn.
+pub fn queue(waiting: &[(DeploymentId, Arc<DeploymentState>, Option<Summary>)], now: Timestamp) -> Reply {
+    if waiting.is_empty() {
+        return line(Tone::Info, "nothing waits");
+    }
+    let rows = waiting.iter().map(|(id, state, holder)| {
+        let why = match (&state.phase, holder) {
+            (Phase::AwaitingApproval(call), _) => format!("{} of {}", state.votes.len(), votes_of(call.votes)),
+            (_, Some(holder)) if holder.phase != PhaseName::Stuck => {
+                format!("the end of {} ({} by {})", holder.id, holder.purpose.word(), holder.by)
+            }
+            (_, Some(holder)) => format!("{}, which is stuck", holder.id),
+            (_, None) => "its turn".to_owned(),
+        };
+        vec![id.to_string(), headline(&state.plan), state.by.to_string(), ago(state.requested_at, now), why]
+    });
+    Reply {
+        tone: Tone::Info,
+        title: format!("{} waiting, first in first out", waiting.len()),
+        body: vec![table(&["", "what", "by", "since", "waits for"], rows)],
+    }
+}
+
+/// The answer to a command that has to wait.
+pub fn queued(id: DeploymentId, state: &DeploymentState, holder: Option<&Summary>, now: Timestamp) -> Reply {
+    let behind = match holder {
+        Some(holder) => {
+            let since = span(between(holder.requested_at, now));
+            format!(
+                "waits for the end of {} ({} {} by {}, since {since})",
+                holder.id,
+                holder.purpose.word(),
+                holder.release.tag,
+                holder.by
+            )
+        }
+        None => "waits for its turn".to_owned(),
+    };
+    line(Tone::Busy, format!("{id} {}: {behind}", headline(&state.plan)))
+}

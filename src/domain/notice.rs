@@ -1,0 +1,96 @@
+//! What rooms are told beside builds and deployments. A notice is a fact of the journal, so that each room shows it once.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::environment_lock::EnvironmentLock;
+use super::message::Message;
+use super::names::{AppName, DeploymentId, EnvironmentName, PersonName, Tag};
+
+/// Something that rooms are told once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "notice", rename_all = "snake_case")]
+pub enum Notice {
+    /// A lock will end soon.
+    LockEnds {
+        /// The app.
+        app: AppName,
+        /// The environment.
+        environment: EnvironmentName,
+        /// The lock.
+        lock: EnvironmentLock,
+    },
+    /// A build that would be deployed by itself isn't.
+    NotAutomatic {
+        /// The app.
+        app: AppName,
+        /// The environment.
+        environment: EnvironmentName,
+        /// The build's tag.
+        tag: Tag,
+        /// Why, for people.
+        why: String,
+    },
+    /// The bot is back.
+    Back {
+        /// Since when it was away, if that is known.
+        since: Option<Timestamp>,
+        /// The deployments that go on.
+        going_on: Vec<DeploymentId>,
+        /// The deployments that wait for votes or their turn.
+        waiting: Vec<DeploymentId>,
+        /// The deployments that are stuck.
+        stuck: Vec<DeploymentId>,
+    },
+    /// Commands that were typed while the bot was away, too long ago to be run without asking.
+    Stale {
+        /// The messages, all of one room.
+        messages: Vec<Message>,
+    },
+    /// The hosts differ from the record.
+    Drift {
+        /// The app.
+        app: AppName,
+        /// The environment.
+        environment: EnvironmentName,
+        /// What differs and how to mend it, line by line, for people.
+        lines: Vec<String>,
+        /// Tells this report from another one.
+        fingerprint: String,
+    },
+    /// The hosts are as recorded again.
+    DriftOver {
+        /// The app.
+        app: AppName,
+        /// The environment.
+        environment: EnvironmentName,
+    },
+    /// A deployment that is watched isn't healthy any more, or a person said so; it is reverted.
+    BakeFailed {
+        /// The deployment.
+        id: DeploymentId,
+        /// Who said so; `None` = a health check did.
+        by: Option<PersonName>,
+        /// What is wrong, for people.
+        why: String,
+    },
+    /// A deployment that isn't well could not be reverted.
+    NotReverted {
+        /// The deployment.
+        id: DeploymentId,
+        /// Why, for people.
+        why: String,
+    },
+    /// A deployment was watched to the end and is kept.
+    Baked {
+        /// The deployment.
+        id: DeploymentId,
+    },
+    /// Where the journal is, so that people can hold it to that later.
+    Head {
+        /// The newest fact's number.
+        seq: u64,
+        /// Its hash.
+        hash: String,
+    },
+}

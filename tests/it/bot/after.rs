@@ -1,0 +1,144 @@
+//! After a failure people choose; after a success health is watched; what is stuck asks.
+
+use shipmate::domain::deployment::FailureKind;
+use shipmate::engine::rehearsal::{Behaviour, Fault};
+
+use super::fleet;
+use super::stage::Stage;
+use crate::sample::*;
+
+const HOLD: &str = "on_failure = { hold = \"10m\", quorum = 1 }";
+
+/// build-41 runs, and build-42 fails at the second host.
+async fn holding() -> Stage {
+    let stage = Stage::new(&fleet(HOLD, "")).await;
+    stage.deploy(1, "build-41").await;
+    stage.rehearsal.fault(Fault::apply("healthy web@appserver2"));
+    stage.say("anna", "!deploy antisocial build-42").await;
+    stage.sees(&["#2 deploy", "holding", "healthy web@appserver2 failed", "how does it go on?", "everything is put back in"]).await;
+    stage
+}
+
+fn runs(stage: &Stage, host: &str) -> Vec<String> {
+    stage.rehearsal.running(&target(&format!("web@{host}"))).iter().map(ToString::to_string).collect()
+}
+
+#[tokio::test]
+async fn another_try_goes_on_where_it_failed() {
+    let stage = holding().await;
+    assert_eq!(runs(&stage, "appserver1"), ["build-42"], "nothing is put back while people think");
+    stage.say("anna", "!retry").await;
+    stage.sees(&["#2 antisocial production runs build-42"]).await;
+    assert_eq!((runs(&stage, "appserver1"), runs(&stage, "appserver2")), (vec!["build-42".into()], vec!["build-42".into()]));
+}
+
+#[tokio::test]
+async fn a_host_can_be_left_out_and_runs_what_it_ran() {
+    let stage = holding().await;
+    let (live, _) = stage.sees(&["#2 deploy", "holding"]).await;
+    stage.room.react("anna", "⏭", &live).await;
+    stage.sees(&["#2 antisocial production runs build-42", "without appserver2"]).await;
+    assert_eq!((runs(&stage, "appserver1"), runs(&stage, "appserver2")), (vec!["build-42".into()], vec!["build-41".into()]));
+    let records = stage.ledger.records(&name("antisocial"), &name("production")).unwrap();
+    let recorded: Vec<String> = records.iter().map(|(target, record)| format!("{target} {}", record.current.tag)).collect();
+    assert_eq!(recorded, ["web@appserver1 build-42", "web@appserver2 build-41"]);
+    assert!(stage.rehearsal.violations().is_empty());
+}
+
+#[tokio::test]
+async fn without_a_word_everything_is_put_back() {
+    let stage = holding().await;
+    stage.later(601).await;
+    stage.sees(&["#2", "healthy web@appserver2 failed", "Put back"]).await;
+    assert_eq!((runs(&stage, "appserver1"), runs(&stage, "appserver2")), (vec!["build-41".into()], vec!["build-41".into()]));
+}
+
+#[tokio::test]
+async fn everything_can_be_left_as_it_is() {
+    let stage = holding().await;
+    stage.say("dora", "!keep").await;
+    stage.sees(&["dora may not"]).await;
+    stage.say("anna", "!keep").await;
+    stage.sees(&["#2", "left as it is by anna"]).await;
+    assert!(stage.ledger.lock(&name("antisocial"), &name("production")).unwrap().is_none());
+    assert_eq!(runs(&stage, "appserver1"), ["build-42"]);
+    stage.deploy(3, "build-43").await;
+}
+
+#[tokio::test]
+async fn a_quorum_keeps_hosts_from_being_left_out() {
+    let stage = Stage::new(&fleet("on_failure = { hold = \"10m\", quorum = 2 }", "")).await;
+    stage.deploy(1, "build-41").await;
+    stage.rehearsal.fault(Fault::apply("healthy web@appserver2"));
+    stage.say("anna", "!deploy antisocial build-42").await;
+    stage.sees(&["holding"]).await;
+    stage.say("anna", "!skip").await;
+    stage.sees(&["1 hosts of `web` would be left, and the policy wants 2"]).await;
+    stage.say("anna", "!undo").await;
+    stage.sees(&["#2", "Put back"]).await;
+}
+
+#[tokio::test]
+async fn what_is_stuck_can_be_put_back_again_or_left() {
+    let stage = Stage::new(&fleet("", "")).await;
+    stage.deploy(1, "build-41").await;
+    stage.rehearsal.fault(Fault::apply("healthy web@appserver2"));
+    stage.rehearsal.fault(Fault::undo("start web@appserver2").fails(FailureKind::Refused));
+    stage.say("anna", "!deploy antisocial build-42").await;
+    stage.sees(&["#2", "is STUCK"]).await;
+    stage.say("berta", "!undo 2").await;
+    stage.sees(&["#2 puts everything back, by berta"]).await;
+    stage.reaches(2, "undone").await;
+    assert_eq!((runs(&stage, "appserver1"), runs(&stage, "appserver2")), (vec!["build-41".into()], vec!["build-41".into()]));
+    stage.deploy(3, "build-43").await;
+}
+
+#[tokio::test]
+async fn what_is_stuck_can_be_tried_again() {
+    let stage = Stage::new(&fleet("", "")).await;
+    stage.deploy(1, "build-41").await;
+    stage.rehearsal.fault(Fault::apply("healthy web@appserver2"));
+    stage.rehearsal.fault(Fault::undo("start web@appserver2").fails(FailureKind::Refused));
+    stage.say("anna", "!deploy antisocial build-42").await;
+    stage.sees(&["#2", "is STUCK", "`!retry 2`"]).await;
+    stage.say("anna", "!retry 2").await;
+    stage.sees(&["#2 antisocial production runs build-42"]).await;
+    assert!(stage.ledger.lock(&name("antisocial"), &name("production")).unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_cross_at_the_closing_message_reverts_while_it_is_watched() {
+    let stage = Stage::new(&fleet("bake = \"10m\"", "")).await;
+    stage.deploy(1, "build-41").await;
+    stage.deploy(2, "build-42").await;
+    let (closing, _) = stage.sees(&["#2 antisocial production runs build-42"]).await;
+    stage.room.react("dora", "❌", &closing).await;
+    stage.sees(&["dora may not"]).await;
+    stage.room.react("berta", "❌", &closing).await;
+    stage.sees(&["#2 is reverted: berta says that it isn't well"]).await;
+    stage.sees(&["#3 antisocial production runs build-41"]).await;
+}
+
+#[tokio::test]
+async fn what_does_not_stay_healthy_is_reverted() {
+    let stage = Stage::new(&fleet("bake = \"10m\"", "")).await;
+    stage.deploy(1, "build-41").await;
+    // It turns ill when somebody looks for the second time.
+    stage.rehearsal.fault(Fault::apply("healthy web@appserver1").nth(2).fails(FailureKind::Unhealthy));
+    stage.deploy(2, "build-42").await;
+    stage.sees(&["#2 is reverted, since it didn't stay well", "web@appserver1"]).await;
+    stage.sees(&["#3 antisocial production runs build-41"]).await;
+}
+
+#[tokio::test]
+async fn what_stays_well_is_kept_and_a_cross_comes_too_late() {
+    let stage = Stage::new(&fleet("bake = \"1s\"", "")).await;
+    stage.deploy(1, "build-41").await;
+    stage.later(2).await;
+    stage.sees(&["#1 stayed well and is kept"]).await;
+    let (closing, _) = stage.sees(&["#1 antisocial production runs build-41"]).await;
+    stage.room.react("anna", "❌", &closing).await;
+    stage.rehearsal.push(&release("build-42"), Behaviour::good());
+    stage.deploy(2, "build-42").await;
+    assert_eq!(stage.room.count(&["is reverted"]), 0);
+}

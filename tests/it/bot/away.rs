@@ -1,0 +1,82 @@
+//! A bot that was away: what it left goes on, votes that came in meanwhile count, old commands are asked about.
+
+use shipmate::domain::deployment::{Found, Phase};
+use shipmate::engine::rehearsal::Fault;
+
+use super::stage::Stage;
+use super::{fleet, votes};
+use crate::sample::*;
+
+#[tokio::test]
+async fn a_vote_that_came_in_while_the_bot_was_away_counts() {
+    let mut stage = Stage::new(&fleet(&votes(1), "")).await;
+    stage.say("anna", "!deploy antisocial build-42").await;
+    let (call, _) = stage.sees(&["needs 1 vote"]).await;
+    stage.stop().await;
+    stage.room.react("berta", "✅", &call).await;
+    stage.start().await;
+    stage.sees(&["I was away for", "#1 wait"]).await;
+    stage.sees(&["#1 antisocial production runs build-42"]).await;
+    assert_eq!(stage.state(1).votes[&name("berta")].found, Found::AfterReconnect);
+}
+
+#[tokio::test]
+async fn a_vote_that_was_taken_back_while_the_service_was_away_counts_no_longer() {
+    let stage = Stage::new(&fleet(&votes(2), "")).await;
+    stage.say("anna", "!deploy antisocial build-42").await;
+    let (call, _) = stage.sees(&["needs 2 votes"]).await;
+    stage.room.react("berta", "✅", &call).await;
+    stage.sees(&["(1 so far)"]).await;
+    stage.room.forget_emojis(&call);
+    stage.room.reconnect().await;
+    stage.sees(&["(0 so far)"]).await;
+    assert!(matches!(stage.state(1).phase, Phase::AwaitingApproval(_)));
+}
+
+#[tokio::test]
+async fn what_was_under_way_goes_on_and_the_rooms_are_told() {
+    let mut stage = Stage::new(&fleet("", "")).await;
+    stage.rehearsal.fault(Fault::apply("healthy web@appserver2").hangs());
+    stage.say("anna", "!deploy antisocial build-42").await;
+    stage.sees(&["#1 deploy", "running"]).await;
+    stage.say("anna", "!deploy antisocial build-43").await;
+    stage.sees(&["#2", "waits for the end of #1"]).await;
+    stage.rehearsal.hanging().await;
+    // An action that runs comes to its end before the bot stops; this one does only afterwards, as after a kill.
+    stage.kill().await;
+    stage.rehearsal.go_on();
+    stage.start().await;
+    stage.sees(&["I was away for", "going on with #1", "#2 wait"]).await;
+    stage.sees(&["#1 antisocial production runs build-42"]).await;
+    stage.sees(&["#2 antisocial production runs build-43"]).await;
+}
+
+#[tokio::test]
+async fn an_old_command_is_asked_about_and_runs_when_its_author_says_so() {
+    let stage = Stage::new(&fleet("", "")).await;
+    let old = stage.now().checked_sub(jiff::SignedDuration::from_mins(5)).unwrap();
+    stage.room.say("anna", "!deploy antisocial build-42", old).await;
+    let (asked, text) = stage.sees(&["typed while I was away", "`!deploy antisocial build-42` by terminal:anna 5 min ago"]).await;
+    assert!(text.contains('✅'), "{text}");
+    assert!(stage.rehearsal.transcript().is_empty());
+    stage.room.react("berta", "✅", &asked).await;
+    stage.say("berta", "!queue").await;
+    stage.sees(&["nothing waits"]).await;
+    assert!(stage.rehearsal.transcript().is_empty(), "somebody else's word is not enough");
+    stage.room.react("anna", "✅", &asked).await;
+    stage.sees(&["#1 antisocial production runs build-42"]).await;
+}
+
+#[tokio::test]
+async fn rooms_that_were_down_are_brought_up_to_date_and_nothing_is_shown_twice() {
+    let stage = Stage::new(&fleet(&votes(1), "")).await;
+    stage.say("anna", "!deploy antisocial build-42").await;
+    let (call, _) = stage.sees(&["needs 1 vote"]).await;
+    stage.room.is_down(true);
+    stage.room.react("berta", "✅", &call).await;
+    stage.reaches(1, "succeeded").await;
+    stage.room.is_down(false);
+    stage.sees(&["#1 antisocial production runs build-42"]).await;
+    stage.sees(&["approved by berta"]).await;
+    assert_eq!(stage.room.count(&["#1 antisocial production runs build-42"]), 1);
+}

@@ -1,0 +1,513 @@
+//! A bot on a stage: the real one, with a ledger, on a rehearsed fleet, in rooms that a test plays the people of. Time is the test's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use shipmate::bot::{Bot, End, Habits, Parts};
+use shipmate::chat::{Chat, ChatError, ChatEvent, Reply, text};
+use shipmate::clock::Clock;
+use shipmate::domain::build::{Build, BuildOutcome};
+use shipmate::domain::deployment::DeploymentState;
+use shipmate::domain::message::{Account, Message, MessageRef, RoomId};
+use shipmate::domain::names::DeploymentId;
+use shipmate::domain::spec::EnvironmentSpec;
+use shipmate::engine::rehearsal::{Behaviour, Rehearsal};
+use shipmate::fleet::Fleet;
+use shipmate::http::Metrics;
+use shipmate::runbook::{Catalog, Prefix};
+use shipmate::secret::Redactor;
+use shipmate::store::Ledger;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::sample::{name, release};
+
+/// How long anything may take before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A room of a chat service that the test plays.
+pub struct Room {
+    id: RoomId,
+    platform: &'static str,
+    state: Mutex<State>,
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct State {
+    shown: Vec<Shown>,
+    listener: Option<mpsc::Sender<ChatEvent>>,
+    roles: BTreeMap<Account, BTreeSet<String>>,
+    down: bool,
+    said: u64,
+}
+
+struct Shown {
+    id: String,
+    key: String,
+    /// Each state that it had, the newest last.
+    texts: Vec<String>,
+    emojis: BTreeSet<(Account, String)>,
+    gone: bool,
+}
+
+fn rendered(reply: &Reply) -> String {
+    text::lines(reply, "", None).into_iter().map(|line| line.text).collect::<Vec<_>>().join("\n")
+}
+
+impl Room {
+    pub fn new(id: &str, platform: &'static str) -> Arc<Room> {
+        Arc::new(Room { id: RoomId(id.to_owned()), platform, state: Mutex::default(), changed: watch::Sender::new(0) })
+    }
+
+    pub fn account(&self, who: &str) -> Account {
+        Account(format!("{}:{who}", self.platform))
+    }
+
+    fn touch(&self) {
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    async fn event(&self, event: ChatEvent) {
+        let listener = self.state.lock().unwrap().listener.clone();
+        if let Some(listener) = listener {
+            // A bot that has stopped hears nothing.
+            listener.send(event).await.ok();
+        }
+    }
+
+    /// Somebody writes; the service tells the bot, if that listens.
+    pub async fn say(&self, who: &str, text: &str, received: Timestamp) -> Message {
+        let id = {
+            let mut state = self.state.lock().unwrap();
+            state.said += 1;
+            format!("said-{}", state.said)
+        };
+        let at = MessageRef { room: self.id.clone(), id };
+        let message = Message { at, author: self.account(who), text: text.to_owned(), received };
+        self.event(ChatEvent::Message(message.clone())).await;
+        message
+    }
+
+    fn with<T>(&self, message: &MessageRef, change: impl FnOnce(&mut Shown) -> T) -> T {
+        let mut state = self.state.lock().unwrap();
+        change(state.shown.iter_mut().find(|shown| shown.id == message.id).unwrap())
+    }
+
+    pub async fn react(&self, who: &str, emoji: &str, to: &MessageRef) {
+        let (author, emoji) = (self.account(who), emoji.to_owned());
+        self.with(to, |shown| shown.emojis.insert((author.clone(), emoji.clone())));
+        self.event(ChatEvent::Reacted { to: to.clone(), author, emoji }).await;
+    }
+
+    pub async fn unreact(&self, who: &str, emoji: &str, to: &MessageRef) {
+        let (author, emoji) = (self.account(who), emoji.to_owned());
+        self.with(to, |shown| shown.emojis.remove(&(author.clone(), emoji.clone())));
+        self.event(ChatEvent::Unreacted { to: to.clone(), author, emoji }).await;
+    }
+
+    pub async fn delete(&self, message: &MessageRef) {
+        self.with(message, |shown| shown.gone = true);
+        self.event(ChatEvent::Deleted { message: message.clone() }).await;
+    }
+
+    /// Everybody took their emojis back while the bot didn't hear it.
+    pub fn forget_emojis(&self, message: &MessageRef) {
+        self.with(message, |shown| shown.emojis.clear());
+    }
+
+    /// The service is back after a gap.
+    pub async fn reconnect(&self) {
+        self.event(ChatEvent::Connected { room: self.id.clone() }).await;
+    }
+
+    /// Whether the service answers.
+    pub fn is_down(&self, down: bool) {
+        self.state.lock().unwrap().down = down;
+    }
+
+    pub fn give_role(&self, who: &str, role: &str) {
+        self.state.lock().unwrap().roles.entry(self.account(who)).or_default().insert(role.to_owned());
+    }
+
+    pub fn take_roles(&self, who: &str) {
+        self.state.lock().unwrap().roles.remove(&self.account(who));
+    }
+
+    /// The emojis at a message.
+    pub fn emojis(&self, message: &MessageRef) -> Vec<(Account, String)> {
+        self.with(message, |shown| shown.emojis.iter().cloned().collect())
+    }
+
+    /// The keys of the posts that begin so, in order.
+    pub fn keys_shown(&self, beginning: &str) -> Vec<String> {
+        let mut keys: Vec<String> = self.state.lock().unwrap().shown.iter().map(|shown| shown.key.clone()).collect();
+        keys.retain(|key| key.starts_with(beginning));
+        keys.sort();
+        keys
+    }
+
+    /// What every message shows now.
+    pub fn texts(&self) -> Vec<String> {
+        let state = self.state.lock().unwrap();
+        state.shown.iter().map(|shown| shown.texts.last().unwrap().clone()).collect()
+    }
+
+    /// How many messages show all of these words now.
+    pub fn count(&self, words: &[&str]) -> usize {
+        self.texts().iter().filter(|text| words.iter().all(|word| text.contains(word))).count()
+    }
+
+    fn find(&self, words: &[&str]) -> Option<(MessageRef, String)> {
+        let state = self.state.lock().unwrap();
+        let newest = state.shown.iter().rev().find(|shown| {
+            let text = shown.texts.last().unwrap();
+            !shown.gone && words.iter().all(|word| text.contains(word))
+        });
+        newest.map(|shown| (MessageRef { room: self.id.clone(), id: shown.id.clone() }, shown.texts.last().unwrap().clone()))
+    }
+
+    /// Waits until a message shows all of these words; the newest that does.
+    #[track_caller]
+    pub fn sees<'a>(&'a self, words: &'a [&'a str]) -> impl Future<Output = (MessageRef, String)> + 'a {
+        let caller = std::panic::Location::caller();
+        async move {
+            let mut changed = self.changed.subscribe();
+            let wait = async {
+                loop {
+                    changed.borrow_and_update();
+                    if let Some(found) = self.find(words) {
+                        return found;
+                    }
+                    changed.changed().await.unwrap();
+                }
+            };
+            match timeout(PATIENCE, wait).await {
+                Ok(found) => found,
+                Err(_) => panic!("{caller}: no message shows {words:?}; there are:\n{}", self.texts().join("\n---\n")),
+            }
+        }
+    }
+}
+
+/// A room as the bot sees it.
+struct Service(Arc<Room>);
+
+#[async_trait]
+impl Chat for Service {
+    fn rooms(&self) -> Vec<RoomId> {
+        vec![self.0.id.clone()]
+    }
+
+    async fn listen(&self, to: mpsc::Sender<ChatEvent>) -> Result<(), ChatError> {
+        to.send(ChatEvent::Connected { room: self.0.id.clone() }).await.ok();
+        self.0.state.lock().unwrap().listener = Some(to.clone());
+        self.0.touch();
+        to.closed().await;
+        Ok(())
+    }
+
+    async fn post(&self, _: &RoomId, reply: &Reply, key: &str) -> Result<MessageRef, ChatError> {
+        let mut state = self.0.state.lock().unwrap();
+        if state.down {
+            return Err(ChatError::Unavailable("the service is down".into()));
+        }
+        let known = state.shown.iter().find(|shown| shown.key == key).map(|shown| shown.id.clone());
+        let id = known.unwrap_or_else(|| {
+            let id = format!("shown-{}", state.shown.len() + 1);
+            let (key, texts) = (key.to_owned(), vec![rendered(reply)]);
+            state.shown.push(Shown { id: id.clone(), key, texts, emojis: BTreeSet::new(), gone: false });
+            id
+        });
+        drop(state);
+        self.0.touch();
+        Ok(MessageRef { room: self.0.id.clone(), id })
+    }
+
+    async fn edit(&self, message: &MessageRef, reply: &Reply, _: bool) -> Result<(), ChatError> {
+        let mut state = self.0.state.lock().unwrap();
+        if state.down {
+            return Err(ChatError::Unavailable("the service is down".into()));
+        }
+        match state.shown.iter_mut().find(|shown| shown.id == message.id && !shown.gone) {
+            Some(shown) => shown.texts.push(rendered(reply)),
+            None => return Err(ChatError::Gone(message.clone())),
+        }
+        drop(state);
+        self.0.touch();
+        Ok(())
+    }
+
+    async fn react(&self, _: &MessageRef, _: &str) -> Result<(), ChatError> {
+        Ok(())
+    }
+
+    async fn reactions(&self, message: &MessageRef) -> Result<Vec<(Account, String)>, ChatError> {
+        let state = self.0.state.lock().unwrap();
+        if state.down {
+            return Err(ChatError::Unavailable("the service is down".into()));
+        }
+        match state.shown.iter().find(|shown| shown.id == message.id && !shown.gone) {
+            Some(shown) => Ok(shown.emojis.iter().cloned().collect()),
+            None => Err(ChatError::Gone(message.clone())),
+        }
+    }
+
+    async fn roles(&self, account: &Account) -> Result<BTreeSet<String>, ChatError> {
+        Ok(self.0.state.lock().unwrap().roles.get(account).cloned().unwrap_or_default())
+    }
+}
+
+/// A run of the bot.
+struct Run {
+    task: JoinHandle<End>,
+    ended: watch::Receiver<Option<End>>,
+    shutdown: CancellationToken,
+}
+
+pub struct Stage {
+    pub fleet: Arc<Fleet>,
+    pub rehearsal: Rehearsal,
+    pub ledger: Ledger,
+    pub room: Arc<Room>,
+    rooms: Vec<Arc<Room>>,
+    now: Arc<Mutex<Timestamp>>,
+    folder: tempfile::TempDir,
+    habits: Habits,
+    run: Option<Run>,
+}
+
+impl Stage {
+    /// A bot that runs, with this fleet file, in one room; build-41 runs in production, by #1.
+    pub async fn new(fleet: &str) -> Stage {
+        let mut stage = Stage::bare(fleet, vec![Room::new("room", "terminal")]);
+        stage.start().await;
+        stage.announce("build-41", "main").await;
+        stage
+    }
+
+    /// The same without anything on the hosts, and not yet started.
+    pub fn bare(fleet: &str, rooms: Vec<Arc<Room>>) -> Stage {
+        let fleet = Fleet::parse("fleet.toml", fleet).unwrap_or_else(|problems| panic!("{problems}"));
+        let specs: Vec<&EnvironmentSpec> = fleet.environments().collect();
+        let rehearsal = Rehearsal::new(specs[0]);
+        for number in 41..50 {
+            rehearsal.push(&release(&format!("build-{number}")), Behaviour::good());
+        }
+        Stage {
+            rehearsal,
+            fleet: Arc::new(fleet),
+            ledger: Ledger::in_memory(),
+            room: rooms[0].clone(),
+            rooms,
+            // A Wednesday.
+            now: Arc::new(Mutex::new("2026-11-25T10:00:00Z".parse().unwrap())),
+            folder: tempfile::tempdir().unwrap(),
+            habits: Habits { drift_every: Duration::ZERO, ..Habits::default() },
+            run: None,
+        }
+    }
+
+    /// Starts the bot, and waits until it listens.
+    pub async fn start(&mut self) {
+        self.try_start().await.unwrap();
+    }
+
+    /// The same of a bot that may die while it starts.
+    pub async fn try_start(&mut self) -> Result<(), ()> {
+        let now = self.now.clone();
+        for room in &self.rooms {
+            room.state.lock().unwrap().listener = None;
+        }
+        let bot = Bot::start(Parts {
+            fleet: self.fleet.clone(),
+            catalog: Arc::new(Catalog::builtin().unwrap()),
+            ledger: self.ledger.clone(),
+            engine: Arc::new(self.rehearsal.clone()),
+            chats: self.rooms.iter().map(|room| Arc::new(Service(room.clone())) as Arc<dyn Chat>).collect(),
+            metrics: Metrics::new(),
+            prefix: Prefix::default(),
+            outputs: self.folder.path().join("outputs"),
+            output_keep: Duration::from_secs(3600),
+            redactor: Redactor::default(),
+            heartbeat: Some(self.folder.path().join("alive")),
+            habits: self.habits.clone(),
+            clock: Clock::new(move || *now.lock().unwrap()),
+        });
+        let bot = bot.await.map_err(drop)?;
+        let shutdown = CancellationToken::new();
+        let stop = shutdown.clone();
+        let (told, ended) = watch::channel(None);
+        let life = async move {
+            let end = bot.run(stop).await;
+            told.send_replace(Some(end));
+            end
+        };
+        let mut run = Run { task: tokio::spawn(life), ended, shutdown };
+        for room in &self.rooms {
+            let mut changed = room.changed.subscribe();
+            while room.state.lock().unwrap().listener.is_none() {
+                tokio::select! {
+                    changed = changed.changed() => changed.unwrap(),
+                    end = &mut run.task => {
+                        assert_eq!(end.unwrap(), End::Broken);
+                        return Err(());
+                    }
+                }
+            }
+        }
+        self.run = Some(run);
+        Ok(())
+    }
+
+    /// Waits until the bot ends by itself.
+    pub async fn dies(&self) -> End {
+        let run = self.run.as_ref().unwrap();
+        let mut ended = run.ended.clone();
+        ended.wait_for(Option::is_some).await.unwrap().unwrap()
+    }
+
+    /// The bot dies. What it had handed to the ledger is written, as its thread would have done.
+    pub async fn kill(&mut self) {
+        let run = self.run.take().unwrap();
+        run.task.abort();
+        run.task.await.unwrap_err();
+    }
+
+    /// Stops the bot in order.
+    pub async fn stop(&mut self) {
+        let run = self.run.take().unwrap();
+        run.shutdown.cancel();
+        assert_eq!(run.task.await.unwrap(), End::Stopped);
+    }
+
+    /// Time goes by; whoever waits for a time looks again when something is said.
+    pub async fn later(&self, seconds: i64) {
+        {
+            let mut now = self.now.lock().unwrap();
+            *now = now.checked_add(SignedDuration::from_secs(seconds)).unwrap();
+        }
+        self.say("anna", "!queue").await;
+    }
+
+    pub fn now(&self) -> Timestamp {
+        *self.now.lock().unwrap()
+    }
+
+    pub async fn say(&self, who: &str, text: &str) -> Message {
+        self.room.say(who, text, self.now()).await
+    }
+
+    /// CI announces a good build.
+    pub async fn announce(&self, tag: &str, branch: &str) {
+        self.announced(tag, branch, BuildOutcome::Succeeded).await;
+    }
+
+    pub async fn announced(&self, tag: &str, branch: &str, outcome: BuildOutcome) {
+        let build = Build {
+            app: name("antisocial"),
+            tag: name(tag),
+            digest: None,
+            commit: None,
+            branch: Some(branch.to_owned()),
+            outcome,
+            url: None,
+            author: Some("Dora".to_owned()),
+            message: Some(format!("Change of {tag}")),
+            seconds: None,
+            source: "generic".to_owned(),
+            at: self.now(),
+        };
+        let automatic = self.fleet.automatic(&build);
+        let keys = vec![format!("{tag}:{outcome:?}")];
+        self.ledger.built_for(build, keys, automatic, self.now()).await.unwrap();
+    }
+
+    /// Waits until a message in the first room shows all of these words.
+    #[track_caller]
+    pub fn sees<'a>(&'a self, words: &'a [&'a str]) -> impl Future<Output = (MessageRef, String)> + 'a {
+        self.room.sees(words)
+    }
+
+    /// Deploys a build that needs no votes, to its end.
+    pub async fn deploy(&self, number: u64, tag: &str) {
+        self.say("anna", &format!("!deploy antisocial {tag}")).await;
+        self.sees(&[&format!("#{number} antisocial production runs {tag}")]).await;
+    }
+
+    /// Waits until a deployment is in this phase.
+    #[track_caller]
+    pub fn reaches<'a>(&'a self, number: u64, word: &'a str) -> impl Future<Output = ()> + 'a {
+        let caller = std::panic::Location::caller();
+        async move {
+            let mut facts = self.ledger.subscribe();
+            let wait = async {
+                while self.state(number).phase.word() != word {
+                    facts.changed().await.unwrap();
+                }
+            };
+            let is = || self.state(number).phase.word();
+            timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{caller}: #{number} is {}, not {word}", is()));
+        }
+    }
+
+    /// The same where another phase may come in between.
+    pub async fn reaches_at_last(&self, number: u64, word: &str) {
+        let mut facts = self.ledger.subscribe();
+        // A ledger that died tells nothing any more; then somebody else notices.
+        let is = || match self.ledger.state(DeploymentId(number)) {
+            Ok(state) => state.map_or("not there", |state| state.phase.word()),
+            Err(_) => "lost with the ledger",
+        };
+        let wait = async {
+            while is() != word {
+                if facts.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("#{number} is {}, not {word}", is()));
+    }
+
+    /// The number of the newest deployment.
+    pub fn newest(&self) -> u64 {
+        self.ledger.history(&name("antisocial"), None, 1, None).unwrap().first().map_or(0, |newest| newest.id.0)
+    }
+
+    /// Votes for a deployment when it asks, and waits until it is in this phase.
+    pub async fn votes_and_waits(&self, number: u64, word: &str) {
+        let vote = async {
+            let (call, _) = self.sees(&[&format!("#{number} "), "needs 1 vote (0 so far)"]).await;
+            if self.room.emojis(&call).is_empty() {
+                self.room.react("berta", "✅", &call).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = vote => {}
+            () = self.reaches_at_last(number, word) => {}
+        }
+    }
+
+    /// Waits until the room shows all that there is to show, in its last state.
+    pub async fn shows_all(&self) {
+        let mut facts = self.ledger.subscribe();
+        let wait = async {
+            while self.ledger.posts_after(&self.room.id).map_or(true, |posts| !posts.is_empty()) {
+                if facts.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("the room shows:\n{}", self.room.texts().join("\n---\n")));
+    }
+
+    pub fn state(&self, number: u64) -> DeploymentState {
+        self.ledger.state(DeploymentId(number)).unwrap().unwrap()
+    }
+}

@@ -1,0 +1,231 @@
+//! Approvals: who is asked what, whose votes count, and what makes them void.
+
+use shipmate::domain::deployment::{Found, Phase};
+
+use super::stage::{Room, Stage};
+use super::{fleet, votes};
+use crate::sample::*;
+
+const CALL: &[&str] = &["deploy antisocial production", "needs"];
+
+#[tokio::test]
+async fn a_deploy_waits_for_the_vote_of_another_person_and_then_runs() {
+    let stage = Stage::new(&fleet(&votes(1), "")).await;
+    stage.say("anna", "!deploy antisocial build-42").await;
+    let (call, text) = stage.sees(CALL).await;
+    for part in
+        ["needs 1 vote (0 so far)", "asked for by anna", "plan `", "@", "migrate will run", "web@appserver1", "for berta, carl"]
+    {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    assert!(stage.rehearsal.transcript().is_empty(), "nothing is touched before the vote");
+    stage.room.react("berta", "✅", &call).await;
+    stage.sees(&["#1 antisocial production runs build-42"]).await;
+    stage.sees(&["approved by berta"]).await;
+    let state = stage.state(1);
+    assert_eq!(state.counted, [name("berta")]);
+    assert_eq!(stage.ledger.summary(shipmate::domain::names::DeploymentId(1)).unwrap().unwrap().approved_by, [name("berta")]);
+}
+
+#[tokio::test]
+async fn votes_that_dont_count_are_told_so_once_and_start_nothing() {
+    let stage = Stage::new(&fleet(&votes(1), "")).await;
+    stage.say("anna", "!deploy antisocial build-42").await;
+    let (call, _) = stage.sees(CALL).await;
+    stage.room.react("anna", "✅", &call).await;
+    stage.sees(&["terminal:anna", "whoever asked can't approve it too"]).await;
+    stage.room.react("dora", "✅", &call).await;
+    stage.sees(&["terminal:dora", "counts the votes of others"]).await;
+    stage.room.react("mallory", "✅", &call).await;
+    stage.sees(&["terminal:mallory", "nobody in the fleet file"]).await;
+    stage.room.unreact("mallory", "✅", &call).await;
+    stage.room.react("mallory", "✅", &call).await;
+    stage.say("anna", "!approvals").await;
+    stage.sees(&["1 wait for votes", "0 of 1"]).await;
+    assert_eq!(stage.room.count(&["terminal:mallory", "doesn't count"]), 1);
+    assert!(stage.rehearsal.transcript().is_empty());
+}
+
+#[tokio::test]
+async fn two_votes_are_two_people_not_two_accounts() {
+    let stage = Stage::new(&fleet(&votes(2), "")).await;
+    stage.say("anna", "!deploy antisocial build-42").await;
+    let (call, _) = stage.sees(CALL).await;
+    stage.room.react("berta", "✅", &call).await;
+    stage.sees(&["needs 2 votes (1 so far)"]).await;
+    stage.room.react("berta2", "✅", &call).await;
+    stage.sees(&["terminal:berta2", "voted already"]).await;
+    assert!(matches!(stage.state(1).phase, Phase::AwaitingApproval(_)));
+    stage.say("carl", "!approve").await;
+    stage.sees(&["#1 antisocial production runs build-42"]).await;
+    assert_eq!(stage.state(1).counted, [name("berta"), name("carl")]);
+}
+
+#[tokio::test]
+async fn a_no_wins_over_any_number_of_votes() {
+    let stage = Stage::new(&fleet(&votes(2), "")).await;
+    stage.say("anna", "!deploy antisocial build-42").await;
+    let (call, _) = stage.sees(CALL).await;
+    stage.room.react("berta", "✅", &call).await;
+    stage.sees(&["needs 2 votes (1 so far)"]).await;
+    stage.room.react("carl", "❌", &call).await;
+    stage.sees(&["#1", "was rejected by carl"]).await;
+    assert!(stage.rehearsal.transcript().is_empty());
+}
+
+#[tokio::test]
+async fn a_vote_that_was_taken_back_counts_no_longer() {
+    let stage = Stage::new(&fleet(&votes(2), "")).await;
+    stage.say("anna", "!deploy antisocial build-42").await;
+    let (call, _) = stage.sees(CALL).await;
+    stage.room.react("berta", "✅", &call).await;
+    stage.sees(&["(1 so far)"]).await;
+    stage.room.unreact("berta", "✅", &call).await;
+    stage.sees(&["(0 so far)"]).await;
+    stage.room.react("carl", "✅", &call).await;
+    stage.sees(&["(1 so far)", "approved by carl"]).await;
+    assert!(matches!(stage.state(1).phase, Phase::AwaitingApproval(_)));
+}
+
+#[tokio::test]
+async fn what_changes_after_the_call_voids_the_votes_and_people_are_asked_anew() {
+    let stage = Stage::new(&fleet(&votes(2), "")).await;
+    stage.say("anna", "!deploy antisocial build-42").await;
+    let (call, text) = stage.sees(CALL).await;
+    stage.room.react("berta", "✅", &call).await;
+    stage.sees(&["(1 so far)"]).await;
+    // Somebody pushes another image with the tag.
+    let other = shipmate::domain::plan::Release { tag: name("build-42"), ..release("build-49") };
+    stage.rehearsal.push(&other, shipmate::engine::rehearsal::Behaviour::good());
+    stage.room.react("carl", "✅", &call).await;
+    stage.sees(&["void: it is another plan now"]).await;
+    let (second, anew) = stage.sees(&["asked anew", "needs 2 votes (0 so far)"]).await;
+    assert_ne!(second, call);
+    assert_ne!(anew.lines().find(|line| line.contains("plan `")), text.lines().find(|line| line.contains("plan `")));
+    assert!(anew.contains("digest"), "it says what changed:\n{anew}");
+    // A vote at the void message is none.
+    stage.room.react("dora", "❌", &call).await;
+    stage.room.react("berta", "✅", &second).await;
+    stage.room.react("carl", "✅", &second).await;
+    stage.sees(&["#1 antisocial production runs build-42"]).await;
+    assert_eq!(stage.state(1).plan.release, other);
+}
+
+#[tokio::test]
+async fn the_votes_go_with_the_message() {
+    let stage = Stage::new(&fleet(&votes(2), "")).await;
+    stage.say("anna", "!deploy antisocial build-42").await;
+    let (call, _) = stage.sees(CALL).await;
+    stage.room.react("berta", "✅", &call).await;
+    stage.sees(&["(1 so far)"]).await;
+    stage.room.delete(&call).await;
+    let (second, _) = stage.sees(&["needs 2 votes (0 so far)"]).await;
+    assert_ne!(second, call);
+    stage.say("anna", "!why 1").await;
+    stage.sees(&["was deleted, and the votes with it"]).await;
+}
+
+#[tokio::test]
+async fn a_call_expires() {
+    let stage = Stage::new(&fleet(&votes(1), "")).await;
+    stage.say("anna", "!deploy antisocial build-42").await;
+    let (call, _) = stage.sees(CALL).await;
+    stage.later(4 * 3600 + 1).await;
+    stage.sees(&["#1", "expired: nobody voted in time"]).await;
+    stage.room.react("berta", "✅", &call).await;
+    stage.say("berta", "!approve 1").await;
+    stage.sees(&["#1 is expired, so there is nothing to vote on"]).await;
+    assert!(stage.rehearsal.transcript().is_empty());
+}
+
+#[tokio::test]
+async fn where_a_vote_must_be_typed_an_emoji_is_not_enough_and_the_code_is() {
+    let policy = r#"approval = { votes = 1, groups = ["approvers"], strength = "typed" }"#;
+    let stage = Stage::new(&fleet(policy, "")).await;
+    stage.say("anna", "!deploy antisocial build-42").await;
+    let (call, text) = stage.sees(CALL).await;
+    stage.room.react("berta", "✅", &call).await;
+    stage.sees(&["terminal:berta", "an emoji isn't enough"]).await;
+    stage.say("berta", "!approve 1").await;
+    stage.sees(&["typed with the code of the plan"]).await;
+    let code = text.split("plan `").nth(1).unwrap().split('`').next().unwrap().to_owned();
+    stage.say("berta", &format!("!approve {code}")).await;
+    stage.sees(&["#1 antisocial production runs build-42"]).await;
+    assert_eq!(stage.state(1).votes[&name("berta")].found, Found::Typed);
+}
+
+#[tokio::test]
+async fn the_group_is_read_again_at_the_start() {
+    let more = "[groups.approvers]\nroles = [\"discord:9\"]\n";
+    let policy = r#"approval = { votes = 2, groups = ["approvers"] }"#;
+    let stage = Stage::new(&fleet(policy, more)).await;
+    stage.room.give_role("dora", "discord:9");
+    stage.say("anna", "!deploy antisocial build-42").await;
+    let (call, _) = stage.sees(CALL).await;
+    stage.room.react("dora", "✅", &call).await;
+    stage.sees(&["(1 so far)"]).await;
+    stage.room.take_roles("dora");
+    stage.room.react("berta", "✅", &call).await;
+    stage.sees(&["(2 so far)"]).await;
+    stage.say("anna", "!why 1").await;
+    stage.sees(&["dora's vote doesn't count now"]).await;
+    assert!(stage.rehearsal.transcript().is_empty());
+    stage.room.react("carl", "✅", &call).await;
+    stage.sees(&["#1 antisocial production runs build-42"]).await;
+    assert_eq!(stage.state(1).counted, [name("berta"), name("carl")]);
+}
+
+#[tokio::test]
+async fn an_emergency_needs_no_votes_is_marked_for_ever_and_wants_a_review() {
+    let stage = Stage::new(&fleet(&votes(1), "")).await;
+    stage.say("anna", "!deploy antisocial build-42 --emergency \"the site is down\"").await;
+    stage.sees(&["#1 antisocial production runs build-42"]).await;
+    stage.say("anna", "!history antisocial").await;
+    stage.sees(&["history of antisocial", "EMERGENCY", "the site is down"]).await;
+    stage.say("anna", "!approvals").await;
+    stage.sees(&["#1 was an emergency of anna"]).await;
+    stage.say("anna", "!approve 1").await;
+    stage.sees(&["somebody whose votes count, other than anna"]).await;
+    stage.say("berta", "!approve 1").await;
+    stage.sees(&["#1: reviewed by berta"]).await;
+    assert_eq!(stage.state(1).reviewed_by, Some(name("berta")));
+    stage.say("carl", "!deploy antisocial build-43 --emergency me").await;
+    stage.sees(&["carl may not"]).await;
+}
+
+#[tokio::test]
+async fn people_see_the_rehearsal_before_they_vote() {
+    let policy = format!("{}\nrehearse = [\"migrate --plan\"]", votes(1));
+    let stage = Stage::new(&fleet(&policy, "")).await;
+    stage.say("anna", "!deploy antisocial build-42").await;
+    let (call, text) = stage.sees(CALL).await;
+    assert!(text.contains("rehearsed: `migrate --plan`"), "{text}");
+    stage.room.react("carl", "✅", &call).await;
+    stage.sees(&["antisocial production runs build-42"]).await;
+    assert_eq!(stage.room.count(&["rehearse"]), 0, "a rehearsal is no deployment to people: {:#?}", stage.room.texts());
+}
+
+#[tokio::test]
+async fn an_account_becomes_a_persons_by_a_code_said_on_both_sides() {
+    let (one, other) = (Room::new("room", "terminal"), Room::new("other", "discord"));
+    let mut stage = Stage::bare(&fleet(&votes(1), ""), vec![one, other.clone()]);
+    stage.start().await;
+    stage.say("anna", "!deploy antisocial build-42").await;
+    let (_, call) = (stage.sees(CALL).await, other.sees(CALL).await);
+    other.react("77", "✅", &call.0).await;
+    other.sees(&["discord:77", "nobody in the fleet file"]).await;
+    other.say("77", "!link", stage.now()).await;
+    let (_, text) = other.sees(&["to make discord:77 yours"]).await;
+    let code = text.split("!link ").nth(1).unwrap().split('`').next().unwrap().to_owned();
+    // Somebody else who reads the code only gives rights away.
+    other.say("78", &format!("!link {code}"), stage.now()).await;
+    other.sees(&["I don't know discord:78"]).await;
+    stage.say("berta", &format!("!link {code}")).await;
+    stage.sees(&["discord:77 is berta's from now on"]).await;
+    stage.say("berta", &format!("!link {code}")).await;
+    stage.sees(&["nobody got this code"]).await;
+    other.unreact("77", "✅", &call.0).await;
+    other.react("77", "✅", &call.0).await;
+    other.sees(&["#1 antisocial production runs build-42"]).await;
+    assert_eq!(stage.state(1).counted, [name("berta")]);
+}

@@ -150,10 +150,15 @@ pub async fn act(
     let ask = Ask { plan, by: asked.by().clone(), cause, order: Some(order), waits, through_lock };
     match DeployLock::ask(&bot.ledger, ask, bot.now()).await {
         Ok(Asked::Started(lock)) => {
+            let id = lock.deployment();
             bot.drive(lock);
+            bot.call_in_emergency(id).await?;
             Ok(Acted::Started)
         }
-        Ok(Asked::Waits(id)) => Ok(Acted::Waits(id)),
+        Ok(Asked::Waits(id)) => {
+            bot.call_in_emergency(id).await?;
+            Ok(Acted::Waits(id))
+        }
         Err(RequestError::Locked { by }) => Err(bot.held(&spec.app, &spec.environment, &by)),
         Err(RequestError::EnvironmentLocked { lock }) => Err(in_the_way(bot, spec, &Obstacle::Locked(*lock))),
         Err(RequestError::Ledger(error)) => Err(error.into()),

@@ -55,7 +55,7 @@ impl Bot {
     }
 
     /// What a rehearsal ran, and the end of what it wrote or why it failed.
-    fn rehearsed(&self, id: DeploymentId) -> Result<Option<(String, Result<String, String>)>, LedgerError> {
+    fn rehearsed(&self, id: DeploymentId) -> Result<Option<views::Rehearsed>, LedgerError> {
         let Some(state) = self.ledger.state(id)? else { return Ok(None) };
         let Purpose::Run { command, .. } = &state.plan.purpose else { return Ok(None) };
         let wrote = state.steps.values().find_map(|step| match step {
@@ -69,12 +69,21 @@ impl Bot {
             }
             Some(crate::domain::deployment::Cause::Cancelled { by }) => Err(format!("cancelled by {by}")),
         };
-        Ok(Some((command.join(" "), said)))
+        Ok(Some(views::Rehearsed { command: command.join(" "), said }))
     }
 
-    /// The people of the fleet file whose votes count for a deployment.
+    /// Calls everybody whose vote would have counted, if a deployment is an emergency.
+    pub(super) async fn call_in_emergency(&self, id: DeploymentId) -> Result<(), LedgerError> {
+        let Some(state) = self.ledger.state(id)? else { return Ok(()) };
+        let (Some(reason), by) = (state.emergency(), state.by.clone()) else { return Ok(()) };
+        let (reason, calls) = (reason.to_owned(), self.approvers(&state));
+        self.ledger.tell(Notice::Emergency { id, by, reason, calls }, None, self.now()).await
+    }
+
+    /// The people of the fleet file whose votes count for a deployment, or would.
     fn approvers(&self, state: &DeploymentState) -> Vec<PersonName> {
-        let Some(policy) = self.approval_of(state) else { return Vec::new() };
+        let spec = self.fleet.environment(&state.plan.app, Some(&state.plan.environment)).ok();
+        let Some(policy) = spec.and_then(|spec| spec.policy.approval.as_ref()) else { return Vec::new() };
         let counts = |person: &&crate::fleet::Person| {
             let asked = person.name == state.by && !policy.requester_counts;
             !asked && is_among(&policy.approvers, &person.name, &person.groups)

@@ -31,6 +31,17 @@ pub enum Notice {
         /// Why, for people.
         why: String,
     },
+    /// Somebody does without the votes that it takes: everybody whose vote would count is called.
+    Emergency {
+        /// The deployment.
+        id: DeploymentId,
+        /// Who.
+        by: PersonName,
+        /// Why, in their words.
+        reason: String,
+        /// Who is called.
+        calls: Vec<PersonName>,
+    },
     /// The bot is back.
     Back {
         /// Since when it was away, if that is known.

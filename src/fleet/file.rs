@@ -14,6 +14,9 @@ use crate::domain::spec::{HostSpec, Millis, RouterSpec};
 use crate::nearest::{did_you_mean, hint, listed};
 use crate::problem::Problems;
 
+/// The name under which the bot acts by itself.
+const BOT: &str = "shipmate";
+
 /// The chats that an account may be of; `local` is the bot's own machine, whose accounts are its users.
 const PLATFORMS: [&str; 4] = ["terminal", "discord", "matrix", "local"];
 
@@ -82,6 +85,9 @@ fn people(value: Value<'_>) -> BTreeMap<PersonName, Person> {
             let groups = table.or("groups", vec![], |value| Some(value.list(Value::parse::<GroupName>)));
             if let Some(value) = accounts.filter(|value| value.items().is_some_and(|items| items.is_empty())) {
                 value.problem(format!("`accounts` is empty: no one could be {name}"));
+            }
+            if name.as_str() == BOT {
+                entry.problem(format!("`{BOT}` is who does what the policy does by itself, so no person can be called so"));
             }
             let accounts = accounts.map(|value| value.list(|account| account.check(parse_account))).unwrap_or_default();
             Person { name: name.clone(), accounts: accounts.into_iter().collect(), groups: groups.into_iter().collect() }

@@ -205,7 +205,7 @@ fn every(text: &str) -> Result<Duration, String> {
 
 fn emoji(text: &str) -> Result<String, String> {
     let text = text.trim();
-    let good = text.chars().count() <= 32 && !text.contains(char::is_whitespace) && !text.chars().all(|c| c.is_ascii());
+    let good = text.chars().count() <= 32 && !text.contains(char::is_whitespace) && !text.is_ascii();
     if good { Ok(text.to_owned()) } else { Err(shown(text, "it is one emoji, such as ✅")) }
 }
 

@@ -163,7 +163,11 @@ fn told(rows: &mut Overlay<'_>, (seq, at): (u64, Timestamp), notice: &Notice) ->
         Notice::LockEnds { app, environment, lock } => {
             rows.put_json(rows::environment_lock(app, environment), &EnvironmentLock { reminded: true, ..lock.clone() })?;
         }
-        Notice::Back { .. } | Notice::BakeFailed { .. } | Notice::NotReverted { .. } | Notice::Baked { .. } => {}
+        Notice::Emergency { .. }
+        | Notice::Back { .. }
+        | Notice::BakeFailed { .. }
+        | Notice::NotReverted { .. }
+        | Notice::Baked { .. } => {}
     }
     post(rows, &Post::Told { seq })
 }

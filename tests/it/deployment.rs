@@ -237,7 +237,7 @@ fn it_starts_only_with_the_votes_that_it_takes_for_the_plan_that_it_is() {
     assert_eq!(word(&[started(0)]), None, "it hasn't started");
     assert_eq!(word(&[approved("berta")]), None, "nobody was asked");
     let asked = called(&plan, 2);
-    assert_eq!(word(&[asked.clone()]), Some("waiting for votes"));
+    assert_eq!(word(std::slice::from_ref(&asked)), Some("waiting for votes"));
     assert_eq!(word(&[asked.clone(), let_go(0, &[])]), None, "people were asked");
     assert_eq!(word(&[asked.clone(), approved("berta"), approved("berta")]), None, "a vote counts once");
     assert_eq!(word(&[asked.clone(), approved("berta"), let_go(1, &["berta"])]), None, "two were asked for");

@@ -27,6 +27,11 @@ fn notice(notice: &Notice, at: Timestamp, emojis: &Emojis, prefix: &Prefix) -> R
         Notice::NotAutomatic { app, environment, tag, why } => {
             line(Tone::Warning, format!("{tag} of {app} is not deployed to {environment} by itself: {}", text(why)))
         }
+        Notice::Emergency { id, by, reason, calls } => {
+            let calls: Vec<String> = calls.iter().map(|person| format!("@{person}")).collect();
+            let body = lines([format!("{}: please look; it asks for a review when it has ended.", calls.join(" "))]).collect();
+            Reply { body, ..line(Tone::Bad, format!("EMERGENCY: {id} by {by}, without votes: “{}”", text(reason))) }
+        }
         Notice::Back { since, going_on, waiting, stuck } => back(*since, at, [going_on, waiting, stuck], prefix),
         Notice::Stale { messages } => stale(messages, at, emojis),
         Notice::Drift { app, environment, lines: differs, .. } => super::drift(app, environment, differs),

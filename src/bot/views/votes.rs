@@ -28,10 +28,19 @@ pub struct Facts {
     pub builds: Vec<Build>,
     /// How long the last deployments that ended well took.
     pub took: Vec<Millis>,
-    /// What was run beforehand: the command, and the end of what it wrote or why it failed.
-    pub rehearsals: Vec<(String, Result<String, String>)>,
+    /// What was run beforehand.
+    pub rehearsals: Vec<Rehearsed>,
     /// The people whose votes count.
     pub approvers: Vec<PersonName>,
+}
+
+/// A command that was run beforehand.
+#[derive(Debug, Clone)]
+pub struct Rehearsed {
+    /// The command.
+    pub command: String,
+    /// The end of what it wrote, or why it failed.
+    pub said: Result<String, String>,
 }
 
 /// The message that people vote at. It stays when the vote is over, and says how it ended.
@@ -69,7 +78,7 @@ pub fn votes(id: DeploymentId, state: &DeploymentState, call: &Call, facts: &Fac
     body.push(stages(plan));
     body.extend(lines(migrations(plan)));
     body.extend(lines(plan.warnings.iter().map(|warning| format!("mind: {}", text(warning)))));
-    for (command, said) in &facts.rehearsals {
+    for Rehearsed { command, said } in &facts.rehearsals {
         let (how, output) = match said {
             Ok(output) => ("rehearsed", output),
             Err(output) => ("rehearsed, and FAILED", output),

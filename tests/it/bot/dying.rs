@@ -146,14 +146,12 @@ async fn play(stage: &mut Stage, scenario: Scenario) -> bool {
     if stage.newest() < number && stage.ledger.inbox().unwrap().is_empty() {
         stage.say("anna", scenario.command).await;
     }
-    loop {
-        tokio::select! {
-            end = stage.dies() => {
-                assert_eq!(end, End::Broken);
-                return true;
-            }
-            () = stage.votes_and_waits(number, scenario.ends) => break,
+    tokio::select! {
+        end = stage.dies() => {
+            assert_eq!(end, End::Broken);
+            return true;
         }
+        () = stage.votes_and_waits(number, scenario.ends) => {}
     }
     // The rooms get the last state too.
     tokio::select! {

@@ -3,6 +3,7 @@
 
 mod after;
 mod away;
+mod drifting;
 mod dying;
 mod stage;
 mod votes;

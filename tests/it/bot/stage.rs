@@ -386,6 +386,11 @@ impl Stage {
         assert_eq!(run.task.await.unwrap(), End::Stopped);
     }
 
+    /// What the settings leave to taste, before the start.
+    pub fn habits(&mut self) -> &mut Habits {
+        &mut self.habits
+    }
+
     /// Time goes by; whoever waits for a time looks again when something is said.
     pub async fn later(&self, seconds: i64) {
         {

@@ -179,6 +179,7 @@ async fn the_group_is_read_again_at_the_start() {
 async fn an_emergency_needs_no_votes_is_marked_for_ever_and_wants_a_review() {
     let stage = Stage::new(&fleet(&votes(1), "")).await;
     stage.say("anna", "!deploy antisocial build-42 --emergency \"the site is down\"").await;
+    stage.sees(&["EMERGENCY: #1 by anna, without votes: “the site is down”", "@berta @carl"]).await;
     stage.sees(&["#1 antisocial production runs build-42"]).await;
     stage.say("anna", "!history antisocial").await;
     stage.sees(&["history of antisocial", "EMERGENCY", "the site is down"]).await;

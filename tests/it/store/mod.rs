@@ -8,6 +8,7 @@ mod damage;
 mod deployments;
 mod disks;
 pub mod fixture;
+mod gate;
 mod kept;
 mod kill;
 mod rooms;

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::sample::{name, release};
 
 /// How long anything may take before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A room of a chat service that the test plays.
 pub struct Room {
@@ -487,11 +487,16 @@ impl Stage {
     /// Votes for a deployment when it asks, and waits until it is in this phase.
     pub async fn votes_and_waits(&self, number: u64, word: &str) {
         let vote = async {
-            let (call, _) = self.sees(&[&format!("#{number} "), "needs 1 vote (0 so far)"]).await;
-            if self.room.emojis(&call).is_empty() {
-                self.room.react("berta", "✅", &call).await;
+            // It may ask nobody, and it may ask again.
+            let (mut changed, asks) = (self.room.changed.subscribe(), format!("#{number} "));
+            loop {
+                changed.borrow_and_update();
+                let call = self.room.find(&[&asks, "needs 1 vote (0 so far)"]).map(|(call, _)| call);
+                if let Some(call) = call.filter(|call| self.room.emojis(call).is_empty()) {
+                    self.room.react("berta", "✅", &call).await;
+                }
+                changed.changed().await.unwrap();
             }
-            std::future::pending::<()>().await;
         };
         tokio::select! {
             () = vote => {}

@@ -16,7 +16,7 @@ use crate::domain::observed::Observed;
 use crate::domain::plan::{Plan, Purpose, Release, Target};
 use crate::domain::planner::{self, PlanError};
 use crate::domain::release::{Landed, revert_to, trail};
-use crate::domain::spec::EnvironmentSpec;
+use crate::domain::spec::{EnvironmentSpec, Millis};
 use crate::domain::step::{Aim, Step};
 use crate::engine::ResolveError;
 use crate::pipeline::{Asked, DeployLock};
@@ -131,12 +131,16 @@ pub async fn act(
     let (invocation, spec) = (asked.what(), bot.environment(asked.what())?);
     let purpose = purpose_of(invocation);
     refuse(bot, spec, &purpose, &occasion, None)?;
-    let plan = plan(bot, invocation, &invocation.runbook, Planning::Asked).await?;
+    let mut plan = plan(bot, invocation, &invocation.runbook, Planning::Asked).await?;
+    if matches!(occasion, Occasion::Bake { .. }) {
+        // A revert by itself isn't reverted by itself.
+        plan.bake = Millis::default();
+    }
     refuse(bot, spec, &purpose, &occasion, Some(&plan.release))?;
     if withdrawn.is_asked() {
         return Err(Refusal::Told(views::withdrawn(&plan)));
     }
-    let waits = needs_votes(spec, invocation, &purpose, &occasion);
+    let waits = needs_votes(spec, invocation, &occasion);
     let through_lock = gate::through_lock(spec, &purpose, &occasion);
     let tag = matches!(invocation.runbook.work, Work::Steps { aim: Aim::Build, .. }).then(|| plan.release.tag.clone());
     let order = Order {
@@ -147,18 +151,14 @@ pub async fn act(
         read: invocation.flags.contains(&Flag::Read),
         occasion,
     };
-    let ask = Ask { plan, by: asked.by().clone(), cause, order: Some(order), waits, through_lock };
+    let calls = bot.approvers(spec, asked.by()).await?;
+    let ask = Ask { plan, by: asked.by().clone(), cause, order: Some(order), waits, through_lock, calls };
     match DeployLock::ask(&bot.ledger, ask, bot.now()).await {
         Ok(Asked::Started(lock)) => {
-            let id = lock.deployment();
             bot.drive(lock);
-            bot.call_in_emergency(id).await?;
             Ok(Acted::Started)
         }
-        Ok(Asked::Waits(id)) => {
-            bot.call_in_emergency(id).await?;
-            Ok(Acted::Waits(id))
-        }
+        Ok(Asked::Waits(id)) => Ok(Acted::Waits(id)),
         Err(RequestError::Locked { by }) => Err(bot.held(&spec.app, &spec.environment, &by)),
         Err(RequestError::EnvironmentLocked { lock }) => Err(in_the_way(bot, spec, &Obstacle::Locked(*lock))),
         Err(RequestError::Ledger(error)) => Err(error.into()),
@@ -183,11 +183,9 @@ fn in_the_way(bot: &Bot, spec: &EnvironmentSpec, obstacle: &Obstacle) -> Refusal
     Refusal::Told(views::obstacle(&spec.app, &spec.environment, obstacle, &bot.prefix, bot.now()))
 }
 
-/// Whether it waits for votes before anything else.
-fn needs_votes(spec: &EnvironmentSpec, asked: &Invocation, purpose: &Purpose, occasion: &Occasion) -> bool {
-    let reads = matches!(purpose, Purpose::Run { read: true, .. });
-    let votes = matches!(occasion, Occasion::Person | Occasion::Build { .. });
-    votes && !reads && spec.policy.approval_of(&asked.runbook.name).is_some()
+/// Whether it waits for votes before anything else. That somebody says of a command that it only reads counts for nothing here.
+fn needs_votes(spec: &EnvironmentSpec, asked: &Invocation, occasion: &Occasion) -> bool {
+    matches!(occasion, Occasion::Person | Occasion::Build { .. }) && spec.policy.approval_of(&asked.runbook.name).is_some()
 }
 
 /// What a command is for.

@@ -21,10 +21,9 @@ impl Bot {
     /// Watches the deployments that ended well shortly before the bot went away.
     pub(super) fn bake_on(&self) -> Result<(), LedgerError> {
         for spec in self.fleet.environments() {
-            let newest = self.ledger.history(&spec.app, Some(&spec.environment), 1, None)?.into_iter().next();
-            let Some(newest) = newest else { continue };
-            if let Some(state) = self.ledger.state(newest.id)? {
-                self.bake(newest.id, state);
+            let Some(newest) = self.newest_started(&spec.app, &spec.environment)? else { continue };
+            if let Some(state) = self.ledger.state(newest)? {
+                self.bake(newest, state);
             }
         }
         Ok(())
@@ -107,6 +106,8 @@ impl Bot {
         Ok(Invocation {
             app: Some(state.plan.app.clone()),
             environment: Some(state.plan.environment.clone()),
+            // Where it came from, whatever else is asked for meanwhile.
+            tag: state.plan.from().map(|from| from.tag.clone()),
             ..Invocation::bare(runbook)
         })
     }

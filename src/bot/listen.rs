@@ -15,7 +15,7 @@ use super::access::{self, Authorized};
 use super::act::Acted;
 use super::votes::{Ballot, Given, Voted};
 use super::{Bot, Refusal, act, actions, views};
-use crate::chat::{Audience, Became, Chat, ChatEvent, Reply, Tone};
+use crate::chat::{Audience, Became, Chat, ChatError, ChatEvent, Reply, Tone};
 use crate::domain::deployment::{Found, Occasion};
 use crate::domain::message::{Account, Message, MessageRef, RoomId};
 use crate::domain::names::{DeploymentId, printable};
@@ -272,6 +272,10 @@ impl Bot {
             let trouble = self.within_deadline(chat.answer(to, Audience::Author, reply, &key)).await.err();
             self.room_is(&to.room, trouble.as_ref().map(ToString::to_string));
             let Some(error) = trouble else { return };
+            // Whoever asked has taken the question away.
+            if matches!(error, ChatError::Gone(_)) {
+                return;
+            }
             tracing::warn!(room = %to.room, %error, "an answer could not be shown");
             tokio::select! {
                 () = tokio::time::sleep(wait) => wait = (wait * 2).min(ANSWER_WAIT),
@@ -285,8 +289,9 @@ impl Bot {
         let ballot = self.emojis.ballot(emoji);
         let line = match (self.post_at(to).await?, ballot) {
             (Some(Post::Votes { seq }), Some(ballot)) => {
-                if let Some((id, _)) = self.open_call(seq)? {
-                    let voted = self.vote(Given { id, account: author, ballot, found: Found::Live, message: to }).await?;
+                if let Some((id, call)) = self.open_call(seq)? {
+                    let voted =
+                        self.vote(Given { id, plan: &call.hash, account: author, ballot, found: Found::Live, message: to }).await?;
                     return Ok(if voted == Voted::Recorded { Became::Answered } else { Became::Refused });
                 }
                 return Ok(Became::Ignored);
@@ -295,7 +300,13 @@ impl Bot {
             (Some(Post::Live { id } | Post::Closing { id }), _) if choice(emoji).is_some() => {
                 format!("{} {}", choice(emoji).unwrap_or_default(), id.0)
             }
-            (Some(Post::Closing { id }), Some(Ballot::Approve)) => format!("approve {}", id.0),
+            (Some(Post::Closing { id }), Some(Ballot::Approve)) => {
+                // Only what was an emergency wants to be looked at.
+                if self.ledger.state(id)?.is_none_or(|state| state.emergency().is_none()) {
+                    return Ok(Became::Ignored);
+                }
+                format!("approve {}", id.0)
+            }
             (Some(Post::Closing { id }), Some(Ballot::Reject)) => {
                 self.not_well(id, to, author).await?;
                 return Ok(Became::Answered);

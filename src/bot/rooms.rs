@@ -261,7 +261,7 @@ impl Room {
                 }
                 None => None,
             },
-            Post::Votes { seq } => bot.call_shown(*seq)?,
+            Post::Votes { seq } => bot.call_shown(*seq).await?,
             Post::Told { seq } => match bot.ledger.told(*seq)? {
                 Some((_, Told::Notice { only: Some(room), .. } | Told::NotCounted { only: room, .. })) if room != self.room => {
                     return Ok(None);

@@ -4,13 +4,13 @@ use jiff::SignedDuration;
 
 use super::{Bot, Refusal, views};
 use crate::chat::Reply;
-use crate::domain::ballot::is_among;
+use crate::domain::ballot::may_vote;
 use crate::domain::deployment::{DeploymentState, Phase, Step};
-use crate::domain::names::{DeploymentId, PersonName};
+use crate::domain::names::{AppName, DeploymentId, EnvironmentName, PersonName};
 use crate::domain::news::builds_between;
 use crate::domain::notice::Notice;
 use crate::domain::plan::Purpose;
-use crate::domain::spec::Millis;
+use crate::domain::spec::{EnvironmentSpec, Millis};
 use crate::store::{LedgerError, PhaseName, Told};
 
 /// How many builds are looked at for what came since the release that runs.
@@ -19,19 +19,25 @@ const BUILDS: usize = 100;
 /// How many deployments are looked at for how long they take.
 const DEPLOYMENTS: usize = 10;
 
+/// How far back the newest deployment is looked for that started.
+const STARTED: usize = 100;
+
 /// How long people may answer to a list of commands that were not run.
 const ANSWER_WITHIN: SignedDuration = SignedDuration::from_hours(1);
 
 impl Bot {
     /// The message that people vote at.
-    pub(super) fn call_shown(&self, seq: u64) -> Result<Option<Reply>, LedgerError> {
+    pub(super) async fn call_shown(&self, seq: u64) -> Result<Option<Reply>, LedgerError> {
         let Some((id, call)) = self.ledger.call(seq)? else { return Ok(None) };
         let Some(state) = self.ledger.state(id)? else { return Ok(None) };
         let facts = views::Facts {
             builds: self.builds_since(&state)?,
             took: self.took(&state)?,
             rehearsals: call.rehearsals.iter().filter_map(|id| self.rehearsed(*id).transpose()).collect::<Result<_, _>>()?,
-            approvers: self.approvers(&state),
+            approvers: match self.fleet.environment(&state.plan.app, Some(&state.plan.environment)) {
+                Ok(spec) => self.approvers(spec, &state.by).await?,
+                Err(_) => Vec::new(),
+            },
         };
         Ok(Some(views::votes(id, &state, &call, &facts, &self.emojis, &self.prefix)))
     }
@@ -72,30 +78,40 @@ impl Bot {
         Ok(Some(views::Rehearsed { command: command.join(" "), said }))
     }
 
-    /// Calls everybody whose vote would have counted, if a deployment is an emergency.
-    pub(super) async fn call_in_emergency(&self, id: DeploymentId) -> Result<(), LedgerError> {
-        let Some(state) = self.ledger.state(id)? else { return Ok(()) };
-        let (Some(reason), by) = (state.emergency(), state.by.clone()) else { return Ok(()) };
-        let (reason, calls) = (reason.to_owned(), self.approvers(&state));
-        self.ledger.tell(Notice::Emergency { id, by, reason, calls }, None, self.now()).await
-    }
-
-    /// The people of the fleet file whose votes count for a deployment, or would.
-    fn approvers(&self, state: &DeploymentState) -> Vec<PersonName> {
-        let spec = self.fleet.environment(&state.plan.app, Some(&state.plan.environment)).ok();
-        let Some(policy) = spec.and_then(|spec| spec.policy.approval.as_ref()) else { return Vec::new() };
-        let counts = |person: &&crate::fleet::Person| {
-            let asked = person.name == state.by && !policy.requester_counts;
-            !asked && is_among(&policy.approvers, &person.name, &person.groups)
-        };
-        self.fleet.people.values().filter(counts).map(|person| person.name.clone()).collect()
+    /// The people of the fleet file whose votes count in an environment for what this person asks for, by the groups that they are in
+    /// now.
+    pub(super) async fn approvers(&self, spec: &EnvironmentSpec, requester: &PersonName) -> Result<Vec<PersonName>, LedgerError> {
+        let Some(policy) = &spec.policy.approval else { return Ok(Vec::new()) };
+        let mut approvers = Vec::new();
+        for person in self.fleet.people.keys() {
+            if may_vote(policy, requester, person, &self.groups_of(person).await?).is_ok() {
+                approvers.push(person.clone());
+            }
+        }
+        Ok(approvers)
     }
 
     /// Whether people may still answer to a deployment's closing message: it is watched, or wants to be looked at.
     pub(super) fn may_be_answered(&self, id: DeploymentId, state: &DeploymentState) -> bool {
-        let unreviewed = state.emergency().is_some() && state.reviewed_by.is_none();
+        let unreviewed = state.emergency().is_some() && state.started_at.is_some() && state.reviewed_by.is_none();
         let stuck = matches!(state.phase, Phase::Stuck(_)) && state.mended_by.is_none();
         unreviewed || stuck || self.is_baking(id, state)
+    }
+
+    /// The newest deployment of an environment that started and kept others out: neither a look nor what only waits.
+    pub(super) fn newest_started(&self, app: &AppName, environment: &EnvironmentName) -> Result<Option<DeploymentId>, LedgerError> {
+        let history = self.ledger.history(app, Some(environment), STARTED, None)?;
+        let started = |summary: &&crate::store::Summary| {
+            // Older history has no time of the start: there everything started.
+            let waited = matches!(
+                summary.phase,
+                PhaseName::Queued | PhaseName::AwaitingApproval | PhaseName::Rejected | PhaseName::Expired | PhaseName::Superseded
+            );
+            !waited
+                && !matches!(summary.purpose, Purpose::Run { read: true, .. })
+                && (summary.started_at.is_some() || summary.phase != PhaseName::Cancelled)
+        };
+        Ok(history.iter().find(started).map(|summary| summary.id))
     }
 
     /// Whether a deployment that ended well is still watched.
@@ -103,8 +119,7 @@ impl Bot {
         let (Phase::Succeeded, Some(ended), false) = (&state.phase, state.ended_at, state.plan.bake.is_zero()) else {
             return false;
         };
-        let newest = self.ledger.history(&state.plan.app, Some(&state.plan.environment), 1, None);
-        let is_newest = newest.is_ok_and(|newest| newest.first().is_some_and(|newest| newest.id == id));
+        let is_newest = self.newest_started(&state.plan.app, &state.plan.environment).is_ok_and(|newest| newest == Some(id));
         is_newest && self.now() < state.plan.bake.after(ended)
     }
 

@@ -11,6 +11,7 @@ use crate::domain::ballot::{Uncounted, may_vote};
 use crate::domain::deployment::{Call, DeploymentState, Event, Found, Phase};
 use crate::domain::message::{Account, MessageRef, RoomId};
 use crate::domain::names::{DeploymentId, PersonName};
+use crate::domain::plan::PlanHash;
 use crate::domain::policy::Strength;
 use crate::store::{LedgerError, Post};
 
@@ -18,6 +19,8 @@ use crate::store::{LedgerError, Post};
 pub(super) struct Given<'a> {
     /// The deployment.
     pub id: DeploymentId,
+    /// The plan that people were shown.
+    pub plan: &'a PlanHash,
     /// By which account.
     pub account: &'a Account,
     /// Yes or no.
@@ -69,7 +72,8 @@ impl Bot {
             (Ballot::Reject, Err(Uncounted::Requester)) => self.record(given.id, Event::CancelAsked { by: person }).await,
             (_, Err(why)) => self.not_counted(&given, why).await,
             (Ballot::Reject, Ok(())) => {
-                let event = Event::VotedDown { by: person, account: given.account.clone(), found: given.found };
+                let plan = Some(given.plan.clone());
+                let event = Event::VotedDown { by: person, account: given.account.clone(), found: given.found, plan };
                 self.record(given.id, event).await
             }
             (Ballot::Approve, Ok(())) => self.approve(&given, &state, call, person).await,
@@ -91,7 +95,8 @@ impl Bot {
             return if same { Ok(Voted::Known) } else { self.not_counted(given, Uncounted::Again).await };
         }
         let message = (given.found != Found::Typed).then(|| given.message.clone());
-        let event = Event::Approved { by: person, account: given.account.clone(), found: given.found, message };
+        let (account, plan) = (given.account.clone(), Some(given.plan.clone()));
+        let event = Event::Approved { by: person, account, found: given.found, message, plan };
         self.record(given.id, event).await
     }
 
@@ -165,7 +170,7 @@ impl Bot {
         let Some(chat) = self.chat_of(room).filter(|chat| !chat.forgets()) else { return Ok(()) };
         for (_, post, message) in self.ledger.live(room)? {
             let Post::Votes { seq } = post else { continue };
-            let Some((id, _)) = self.open_call(seq)? else { continue };
+            let Some((id, call)) = self.open_call(seq)? else { continue };
             let emojis = match self.within_deadline(chat.reactions(&message)).await {
                 Ok(emojis) => emojis,
                 Err(ChatError::Gone(_)) => {
@@ -177,12 +182,18 @@ impl Bot {
                     continue;
                 }
             };
-            self.catch_up(id, &message, &emojis).await?;
+            self.catch_up(id, &call.hash, &message, &emojis).await?;
         }
         Ok(())
     }
 
-    async fn catch_up(&self, id: DeploymentId, message: &MessageRef, emojis: &[(Account, String)]) -> Result<(), LedgerError> {
+    async fn catch_up(
+        &self,
+        id: DeploymentId,
+        plan: &PlanHash,
+        message: &MessageRef,
+        emojis: &[(Account, String)],
+    ) -> Result<(), LedgerError> {
         let Some(state) = self.ledger.state(id)? else { return Ok(()) };
         let there: BTreeSet<&Account> = emojis
             .iter()
@@ -197,7 +208,7 @@ impl Bot {
         let ballots = emojis.iter().filter_map(|(account, emoji)| Some((self.emojis.ballot(emoji)?, account)));
         let (no, yes): (Vec<_>, Vec<_>) = ballots.partition(|(ballot, _)| *ballot == Ballot::Reject);
         for (ballot, account) in no.into_iter().chain(yes) {
-            self.vote(Given { id, account, ballot, found: Found::AfterReconnect, message }).await?;
+            self.vote(Given { id, plan, account, ballot, found: Found::AfterReconnect, message }).await?;
         }
         Ok(())
     }

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::deployment::Vote;
+use super::deployment::{Found, Vote};
 use super::names::{GroupName, PersonName};
-use super::policy::{ApprovalPolicy, Who};
+use super::policy::{ApprovalPolicy, Strength, Who};
 
 /// Why a vote isn't counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -74,8 +74,10 @@ pub fn count(
     groups: impl Fn(&PersonName) -> BTreeSet<GroupName>,
 ) -> Tally {
     let mut tally = Tally { needed: policy.votes, counted: Vec::new(), uncounted: Vec::new() };
-    for person in votes.keys() {
-        match may_vote(policy, requester, person, &groups(person)) {
+    for (person, vote) in votes {
+        let weak = policy.strength == Strength::Typed && vote.found != Found::Typed;
+        let judged = may_vote(policy, requester, person, &groups(person));
+        match judged.and(if weak { Err(Uncounted::TooWeak) } else { Ok(()) }) {
             Ok(()) => tally.counted.push(person.clone()),
             Err(why) => tally.uncounted.push((person.clone(), why)),
         }

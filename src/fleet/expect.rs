@@ -214,8 +214,8 @@ environment = "production"
                 "expect.toml:15: unknown key `approvlas`; did you mean `approvals`?",
                 "expect.toml:16: `command` is missing: the name of a command, `command = \"deploy\"`",
                 "expect.toml:16: `allowed` is missing: the right answer, `allowed = true` or `allowed = false`",
-                "expect.toml:17: `account` can't be \"discrod:1\": it is `PLATFORM:ID` with a platform of `terminal`, `discord` and \
-                 `matrix`; did you mean `discord`?",
+                "expect.toml:17: `account` can't be \"discrod:1\": it is `PLATFORM:ID` with a platform of `terminal`, `discord`, \
+                 `matrix` and `local`; did you mean `discord`?",
                 "expect.toml:18: `roles` can't be \"discord:7\": no group of the fleet file has this role; did you mean `discord:77`?",
                 "expect.toml:19: `environment` says nothing without an `app`",
             ]

@@ -103,6 +103,12 @@ pub enum LedgerError {
     /// There never was such a deployment.
     #[error("there is no deployment {0}")]
     NoSuchDeployment(DeploymentId),
+    /// Another deployment has taken the environment over from this one, which is stuck.
+    #[error("{by} has taken its environment over")]
+    TakenOver {
+        /// Which.
+        by: DeploymentId,
+    },
     /// An id of a chat or a text of a fact isn't fit to be kept.
     #[error("can't be recorded: {0}")]
     Unfit(String),
@@ -143,7 +149,11 @@ impl MayBeStore for LedgerError {
     fn store(&self) -> Option<&StoreError> {
         match self {
             LedgerError::Store(error) => Some(error),
-            LedgerError::Failed(_) | LedgerError::Illegal(_) | LedgerError::NoSuchDeployment(_) | LedgerError::Unfit(_) => None,
+            LedgerError::Failed(_)
+            | LedgerError::Illegal(_)
+            | LedgerError::NoSuchDeployment(_)
+            | LedgerError::TakenOver { .. }
+            | LedgerError::Unfit(_) => None,
         }
     }
 }

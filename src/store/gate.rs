@@ -13,7 +13,7 @@ use super::projection::{self, Lock};
 use super::record::{fit, mend};
 use super::{Direction, Fact, LedgerError, RequestError, StoreError, Summary, facts, rows};
 use crate::domain::ballot::Uncounted;
-use crate::domain::deployment::{Call, DeploymentState, Event, Order, Phase};
+use crate::domain::deployment::{Call, DeploymentState, Event, Occasion, Order, Phase};
 use crate::domain::environment_lock::{EnvironmentLock, Unlocked};
 use crate::domain::message::{Account, MessageRef, RoomId};
 use crate::domain::names::{AppName, DeploymentId, EnvironmentName, PersonName};
@@ -34,6 +34,8 @@ pub struct Ask {
     pub waits: bool,
     /// Whether a lock that a person put on the environment doesn't keep it out.
     pub through_lock: bool,
+    /// Who is called if it is an emergency.
+    pub calls: Vec<PersonName>,
 }
 
 /// What became of a request.
@@ -120,11 +122,25 @@ impl Ledger {
             if let (Some(holder), None) = (&holder, &ask.order) {
                 return Err(RequestError::Locked { by: holder.clone() });
             }
-            let waits = ask.order.is_some() && (ask.waits || holder.is_some() || ahead);
+            // What is urgent doesn't queue behind what waits, only behind what runs.
+            let urgent = ask
+                .order
+                .as_ref()
+                .is_some_and(|order| matches!(order.occasion, Occasion::Emergency { .. } | Occasion::Bake { .. }));
+            let waits = ask.order.is_some() && (ask.waits || holder.is_some() || (ahead && !urgent));
             let id = DeploymentId(projection::counts(&writer.rows)?.deployments + 1);
-            let Ask { plan, by, cause, order, .. } = ask;
+            let Ask { plan, by, cause, order, calls, .. } = ask;
+            let emergency = match order.as_ref().map(|order| &order.occasion) {
+                Some(Occasion::Emergency { reason }) => {
+                    Some(Notice::Emergency { id, by: by.clone(), reason: reason.clone(), calls })
+                }
+                Some(Occasion::Person | Occasion::Build { .. } | Occasion::Bake { .. } | Occasion::Rehearsal) | None => None,
+            };
             let event = Event::Requested { plan: Box::new(plan), by, cause, order: order.map(Box::new), waits };
             writer.append(at, &Fact::Deployment { id, event })?;
+            if let Some(notice) = emergency {
+                writer.append(at, &Fact::Told { notice, only: None })?;
+            }
             Ok(if waits { Granted::Waits(id) } else { Granted::Started(id) })
         })
         .await
@@ -244,7 +260,10 @@ impl Ledger {
     /// # Errors
     /// When the ledger failed.
     pub fn unreviewed(&self) -> Result<Vec<(DeploymentId, Arc<DeploymentState>)>, LedgerError> {
-        self.open_where(|state| state.phase.is_final() && state.emergency().is_some() && state.reviewed_by.is_none())
+        self.open_where(|state| {
+            let started = state.phase.is_final() && state.started_at.is_some();
+            started && state.emergency().is_some() && state.reviewed_by.is_none()
+        })
     }
 
     fn open_where(

@@ -161,7 +161,11 @@ fn told(rows: &mut Overlay<'_>, (seq, at): (u64, Timestamp), notice: &Notice) ->
         Notice::Head { .. } => rows.put_json(rows::HEAD_TOLD.to_vec(), &at)?,
         Notice::Stale { messages } => messages.iter().try_for_each(|message| answered(rows, &message.at))?,
         Notice::LockEnds { app, environment, lock } => {
-            rows.put_json(rows::environment_lock(app, environment), &EnvironmentLock { reminded: true, ..lock.clone() })?;
+            let row = rows::environment_lock(app, environment);
+            // It may have been taken off, or another one put on, meanwhile.
+            if rows.get_json::<EnvironmentLock>(&row)?.as_ref() == Some(lock) {
+                rows.put_json(row, &EnvironmentLock { reminded: true, ..lock.clone() })?;
+            }
         }
         Notice::Emergency { .. }
         | Notice::Back { .. }
@@ -247,7 +251,7 @@ fn keeps_lock(state: &DeploymentState) -> bool {
 
 /// Whether something may still happen to a deployment that is over: it is mended, or looked at after an emergency.
 pub(super) fn stays_open(state: &DeploymentState) -> bool {
-    keeps_lock(state) || (state.emergency().is_some() && state.reviewed_by.is_none())
+    keeps_lock(state) || (state.emergency().is_some() && state.started_at.is_some() && state.reviewed_by.is_none())
 }
 
 /// The event's place in the list of its deployment's events.

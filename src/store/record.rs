@@ -13,7 +13,7 @@ use super::ledger::Ledger;
 use super::projection::{self, Lock};
 use super::{Fact, LedgerError, PostId, RequestError, lookup, rows};
 use crate::domain::build::Build;
-use crate::domain::deployment::{DeploymentState, Event, Phase, next};
+use crate::domain::deployment::{Choice, DeploymentState, Event, Phase, next};
 use crate::domain::environment_lock::{EnvironmentLock, Locker};
 use crate::domain::message::{Message, MessageRef, RoomId};
 use crate::domain::names::{DeploymentId, EnvironmentName, PersonName};
@@ -130,7 +130,7 @@ impl Ledger {
         cause: Option<MessageRef>,
         at: Timestamp,
     ) -> Result<DeploymentId, RequestError> {
-        let ask = Ask { plan, by, cause, order: None, waits: false, through_lock: true };
+        let ask = Ask { plan, by, cause, order: None, waits: false, through_lock: true, calls: Vec::new() };
         match self.ask(ask, at).await? {
             Granted::Started(id) | Granted::Waits(id) => Ok(id),
         }
@@ -216,6 +216,9 @@ fn record_event(
     if elsewhere || writer.state(id).is_none_or(|state| !is_open(state)) {
         return Err(refuse(writer, id, &event, at)?);
     }
+    if let Event::Chosen { choice: Choice::Retry | Choice::Undo, .. } = event {
+        refuse_taken_over(writer, id)?;
+    }
     let (_, state) = writer.append(at, &Fact::Deployment { id, event })?;
     let state = state.ok_or(LedgerError::NoSuchDeployment(id))?;
     mend(writer, id, &state, at)?;
@@ -227,7 +230,13 @@ pub(super) fn mend(writer: &mut Writer<'_>, id: DeploymentId, state: &Deployment
     if state.phase == Phase::Succeeded && state.skipped.is_empty() && projection::lands(&state.plan.purpose) {
         // Whoever has the lock after a deployment that is over, had it before and is stuck.
         let lock: Option<Lock> = writer.rows.get_json(&rows::lock(&state.plan.app, &state.plan.environment))?;
-        for stuck in lock.into_iter().flat_map(|lock| std::iter::once(lock.id).chain(lock.stuck)) {
+        let holders = lock.into_iter().flat_map(|lock| std::iter::once(lock.id).chain(lock.stuck)).collect::<Vec<_>>();
+        for stuck in holders {
+            let is_stuck =
+                writer.state(stuck).is_some_and(|state| matches!(state.phase, Phase::Stuck(_)) && state.mended_by.is_none());
+            if !is_stuck {
+                continue;
+            }
             writer.append(at, &Fact::Deployment { id: stuck, event: Event::Mended { by: id } })?;
         }
     }
@@ -248,6 +257,16 @@ fn lock_after(writer: &mut Writer<'_>, id: DeploymentId, state: &DeploymentState
         writer.append(at, &Fact::Locked { app, environment, lock, instead_of: None })?;
     }
     Ok(())
+}
+
+/// A stuck deployment from which another one took the environment over must not go on beside that one.
+fn refuse_taken_over(writer: &Writer<'_>, id: DeploymentId) -> Result<(), LedgerError> {
+    let Some(state) = writer.state(id).filter(|state| matches!(state.phase, Phase::Stuck(_))) else { return Ok(()) };
+    let lock: Option<Lock> = writer.rows.get_json(&rows::lock(&state.plan.app, &state.plan.environment))?;
+    match lock {
+        Some(lock) if lock.id != id => Err(LedgerError::TakenOver { by: lock.id }),
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn is_open(state: &DeploymentState) -> bool {

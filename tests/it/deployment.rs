@@ -199,7 +199,7 @@ fn one_failed_undo_makes_it_stuck_but_only_when_the_others_are_over() {
 
 fn approved(by: &str) -> Event {
     let account = Account(format!("terminal:{by}"));
-    Event::Approved { by: name(by), account, found: Found::Typed, message: None }
+    Event::Approved { by: name(by), account, found: Found::Typed, message: None, plan: None }
 }
 
 fn called(plan: &Plan, votes: u32) -> Event {
@@ -298,7 +298,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         13 => let_go(0, &[]),
         14 => other_plan(),
         15 => Event::ApprovalWithdrawn { by: name("berta") },
-        16 => Event::VotedDown { by: name("carl"), account: Account("terminal:carl".into()), found: Found::Live },
+        16 => Event::VotedDown { by: name("carl"), account: Account("terminal:carl".into()), found: Found::Live, plan: None },
         17 => chosen([Choice::Retry, Choice::Skip, Choice::Undo, Choice::Keep][action as usize % 4]),
         18 => Event::Expired {},
         0..=2 => started(action),

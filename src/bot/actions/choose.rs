@@ -3,9 +3,8 @@
 use crate::bot::access::Authorized;
 use crate::bot::{Bot, Refusal, views};
 use crate::chat::Reply;
-use crate::domain::deployment::{Choice, DeploymentState, Event, Phase};
+use crate::domain::deployment::{Choice, Event, Phase};
 use crate::domain::names::DeploymentId;
-use crate::domain::policy::OnFailure;
 use crate::pipeline::DeployLock;
 use crate::runbook::Invocation;
 use crate::store::LedgerError;
@@ -20,26 +19,28 @@ pub(super) async fn answer(bot: &Bot, asked: &Authorized<Invocation>, choice: Ch
     };
     let Some(state) = bot.ledger.state(id)? else { return Ok(views::no_such_deployment(id)) };
     let was_over = state.phase.is_final();
-    if let (Choice::Skip, Err(why)) = (choice, state.may_skip(quorum(&state))) {
+    if let (Choice::Skip, Err(why)) = (choice, state.may_skip()) {
         return Ok(views::cant_skip(id, &why));
+    }
+    // What goes forward again after it was over must be let in like anything that begins.
+    if was_over
+        && choice == Choice::Retry
+        && let (Some(order), Ok(spec)) = (&state.order, bot.fleet.environment(&state.plan.app, Some(&state.plan.environment)))
+        && let Some(obstacle) = bot.obstacle(spec, &state.plan.purpose, &order.occasion, None, bot.now())?
+    {
+        return Ok(views::obstacle(&spec.app, &spec.environment, &obstacle, &bot.prefix, bot.now()));
     }
     let event = Event::Chosen { choice, by: Some(asked.by().clone()) };
     match bot.ledger.deployment(id, event, bot.now()).await {
         Ok(_) => {}
         Err(LedgerError::Illegal(_) | LedgerError::NoSuchDeployment(_)) => return Ok(views::nothing_to_choose(id, &state)),
+        Err(LedgerError::TakenOver { by }) => return Ok(views::taken_over(id, by)),
         Err(error) => return Err(error.into()),
     }
     if was_over && let Some(lock) = DeployLock::taken_up(&bot.ledger, id)? {
         bot.drive(lock);
     }
     Ok(views::chosen(id, choice, asked.by()))
-}
-
-fn quorum(state: &DeploymentState) -> u32 {
-    match state.plan.on_failure {
-        OnFailure::Hold { quorum, .. } => quorum,
-        OnFailure::Undo => 1,
-    }
 }
 
 /// The deployments that ask people how they go on.

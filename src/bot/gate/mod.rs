@@ -219,11 +219,13 @@ impl Bot {
         waiting: &[(DeploymentId, Arc<DeploymentState>)],
     ) -> Result<Option<(DeploymentId, DeploymentId)>, LedgerError> {
         for (id, state) in waiting.iter().filter(|(_, state)| state.plan.purpose == Purpose::Deploy) {
+            // An emergency stays, and so does a tag that no CI announced: nobody knows what is newer than that.
             let number = self.ledger.build_number(&state.plan.app, &state.plan.release.tag)?;
+            let Some(number) = number.filter(|_| state.emergency().is_none()) else { continue };
             let later = waiting.iter().filter(|(other, later)| other > id && later.plan.purpose == Purpose::Deploy);
             for (by, later) in later {
                 let newer = self.ledger.build_number(&later.plan.app, &later.plan.release.tag)?;
-                if newer.is_some_and(|newer| number.is_none_or(|number| newer > number)) {
+                if newer.is_some_and(|newer| newer > number) {
                     return Ok(Some((*id, *by)));
                 }
             }
@@ -249,6 +251,9 @@ impl Bot {
             return Ok(false);
         };
         let Some(build) = self.ledger.build_at(seq)? else { return Ok(false) };
+        if self.comes_later(place, &build.tag)? {
+            return Ok(false);
+        }
         let tag = build.tag.clone();
         let asked = match self.automatic_invocation(place, &tag) {
             Ok(asked) => act::act(self, &access::by_policy(asked), None, Occasion::Build { seq }).await,
@@ -263,6 +268,15 @@ impl Bot {
             Err(Refusal::Broken(error)) => return Err(error),
         }
         Ok(true)
+    }
+
+    /// Whether a build must still end well in another environment first: then it is looked at again when something ended there.
+    fn comes_later(&self, (app, environment): &Place, tag: &crate::domain::names::Tag) -> Result<bool, LedgerError> {
+        let spec = self.fleet.environment(app, Some(environment)).ok();
+        let Some(after) = spec.and_then(|spec| spec.policy.after.as_ref()) else { return Ok(false) };
+        let history = self.ledger.history(app, Some(after), act::HISTORY_FOR_REVERT, None)?;
+        let ended_well = |summary: &crate::store::Summary| summary.phase == PhaseName::Succeeded && summary.release.tag == *tag;
+        Ok(!history.iter().any(ended_well))
     }
 
     fn automatic_invocation(&self, (app, environment): &Place, tag: &crate::domain::names::Tag) -> Result<Invocation, Refusal> {

@@ -37,6 +37,14 @@ impl Bot {
                 return Ok(None);
             }
         };
+        let plan = Plan {
+            bake: if matches!(state.order.as_ref().map(|order| &order.occasion), Some(Occasion::Bake { .. })) {
+                Default::default()
+            } else {
+                plan.bake
+            },
+            ..plan
+        };
         let changed = state.plan.changes(&plan);
         if changed.is_empty() {
             return Ok(Some(state.clone()));
@@ -81,7 +89,11 @@ impl Bot {
         let spec = self.fleet.environment(&state.plan.app, Some(&state.plan.environment)).ok();
         let mut rehearsals = Vec::new();
         for command in spec.iter().flat_map(|spec| &spec.policy.rehearse) {
-            rehearsals.extend(self.rehearse(&state, command).await?);
+            rehearsals.extend(self.rehearse(id, &state, command).await?);
+            // The next start asks people, with the rehearsal.
+            if self.stopping.is_cancelled() {
+                return Ok(false);
+            }
         }
         let now = self.now();
         let (votes, until) = (policy.votes, policy.expires.after(now));
@@ -90,12 +102,25 @@ impl Bot {
     }
 
     /// Runs a command that changes nothing from the new image, to its end; its deployment.
-    async fn rehearse(&self, state: &DeploymentState, command: &[String]) -> Result<Option<DeploymentId>, LedgerError> {
+    async fn rehearse(
+        &self,
+        of: DeploymentId,
+        state: &DeploymentState,
+        command: &[String],
+    ) -> Result<Option<DeploymentId>, LedgerError> {
         let Ok(nonce) = act::nonce() else { return Ok(None) };
         let Ok(Some(plan)) = planner::rehearsal(&state.plan, command, &nonce) else { return Ok(None) };
         let Some(order) = &state.order else { return Ok(None) };
         let order = Order { words: command.to_vec(), read: true, occasion: Occasion::Rehearsal, ..order.clone() };
-        let ask = Ask { plan, by: state.by.clone(), cause: None, order: Some(order), waits: false, through_lock: true };
+        let ask = Ask {
+            plan,
+            by: state.by.clone(),
+            cause: None,
+            order: Some(order),
+            waits: false,
+            through_lock: true,
+            calls: Vec::new(),
+        };
         let lock = match DeployLock::ask(&self.ledger, ask, self.now()).await {
             Ok(Asked::Started(lock)) => lock,
             Ok(Asked::Waits(_)) | Err(RequestError::Locked { .. } | RequestError::EnvironmentLocked { .. }) => {
@@ -108,7 +133,9 @@ impl Bot {
         self.drive(lock);
         loop {
             facts.borrow_and_update();
-            if self.ledger.state(id)?.is_none_or(|state| state.phase.is_final()) {
+            let over = self.ledger.state(id)?.is_none_or(|state| state.phase.is_final());
+            // Nobody wants to know any more once what it is for was stopped.
+            if over || self.ledger.state(of)?.is_none_or(|state| !state.phase.waits()) {
                 return Ok(Some(id));
             }
             tokio::select! {
@@ -134,6 +161,10 @@ impl Bot {
         let (Some(order), Ok(spec)) = (&state.order, self.fleet.environment(&state.plan.app, Some(&state.plan.environment))) else {
             return Ok(false);
         };
+        // It waits until there is space again.
+        if self.ledger.refuses_actions().is_some() {
+            return Ok(false);
+        }
         let now = self.now();
         if let Some(obstacle) = self.obstacle(spec, &state.plan.purpose, &order.occasion, Some(&state.plan.release), now)? {
             let reply = views::obstacle(&spec.app, &spec.environment, &obstacle, &self.prefix, now);

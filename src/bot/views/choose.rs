@@ -25,6 +25,11 @@ pub fn nothing_to_choose(id: DeploymentId, state: &DeploymentState) -> Reply {
     line(Tone::Warning, format!("{id} is {}, so this can't be chosen", state.phase.word()))
 }
 
+/// Another deployment mends it, or tries to.
+pub fn taken_over(id: DeploymentId, by: DeploymentId) -> Reply {
+    line(Tone::Warning, format!("{id}: {by} has taken its environment over; wait for that one"))
+}
+
 /// How it goes on.
 pub fn chosen(id: DeploymentId, choice: Choice, by: &PersonName) -> Reply {
     let (tone, what) = match choice {

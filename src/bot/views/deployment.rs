@@ -10,7 +10,6 @@ use crate::domain::deployment::{Cause, Choice, DeploymentState, Event, Failure, 
 use crate::domain::names::DeploymentId;
 use crate::domain::news::News;
 use crate::domain::plan::{Action, ActionIndex, Plan, Purpose, Target};
-use crate::domain::policy::OnFailure;
 use crate::domain::spec::Millis;
 use crate::pipeline::Notes;
 use crate::runbook::Prefix;
@@ -66,10 +65,6 @@ fn tone(phase: &Phase) -> Tone {
 
 /// What people can say after a failure, with the emoji that says the same.
 fn choices(id: DeploymentId, state: &DeploymentState, prefix: &Prefix) -> Vec<Block> {
-    let quorum = match state.plan.on_failure {
-        OnFailure::Hold { quorum, .. } => quorum,
-        OnFailure::Undo => 1,
-    };
     let stuck = matches!(state.phase, Phase::Stuck(_));
     let all = [
         (RETRY, "retry", "tries again what failed"),
@@ -77,7 +72,7 @@ fn choices(id: DeploymentId, state: &DeploymentState, prefix: &Prefix) -> Vec<Bl
         (UNDO, "undo", if stuck { "tries again to put everything back" } else { "puts everything back" }),
         (KEEP, "keep", "leaves everything as it is"),
     ];
-    let offered = all.into_iter().filter(|(_, word, _)| *word != "skip" || (!stuck && state.may_skip(quorum).is_ok()));
+    let offered = all.into_iter().filter(|(_, word, _)| *word != "skip" || (!stuck && state.may_skip().is_ok()));
     lines(offered.map(|(emoji, word, what)| format!("{emoji} {} {what}", code(prefix.typed(&format!("{word} {}", id.0))))))
         .collect()
 }
@@ -161,7 +156,7 @@ pub fn closing(id: DeploymentId, state: &DeploymentState, news: Option<&News<Dep
     let mut reply = ending(id, state, prefix);
     let news = news.and_then(|news| news::of_deployment(news, state.plan.from()));
     reply.body.extend(lines(news));
-    if let (Some(reason), None) = (state.emergency(), &state.reviewed_by) {
+    if let (Some(reason), Some(_), None) = (state.emergency(), state.started_at, &state.reviewed_by) {
         let typed = code(prefix.typed(&format!("approve {}", id.0)));
         reply.body.push(Block::Line(format!(
             "It was an EMERGENCY without votes (“{}”): {typed}, by somebody whose votes count, says that it was looked at.",

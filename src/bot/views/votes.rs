@@ -12,7 +12,7 @@ use crate::domain::build::Build;
 use crate::domain::deployment::{Call, DeploymentState, Found, Phase, Rejection};
 use crate::domain::message::Account;
 use crate::domain::names::{DeploymentId, PersonName};
-use crate::domain::plan::{Action, Plan};
+use crate::domain::plan::{Action, Plan, Purpose};
 use crate::domain::policy::Strength;
 use crate::domain::spec::Millis;
 use crate::runbook::Prefix;
@@ -74,6 +74,10 @@ pub fn votes(id: DeploymentId, state: &DeploymentState, call: &Call, facts: &Fac
     }
     body.extend(lines(state.changed.iter().map(|changed| format!("asked anew, since {}", super::changed(changed)))));
     body.push(Block::Line(format!("plan {}, image {}@{}", code(call.hash.short()), plan.image, plan.release.digest.short())));
+    if let Purpose::Run { command, .. } = &plan.purpose {
+        // In full, and word by word as it would be typed: people vote on nothing less.
+        body.push(Block::Output(words(command)));
+    }
     body.extend(commits(plan, &facts.builds));
     body.push(stages(plan));
     body.extend(lines(migrations(plan)));
@@ -101,6 +105,11 @@ pub fn votes(id: DeploymentId, state: &DeploymentState, call: &Call, facts: &Fac
     let of = if facts.approvers.is_empty() { String::new() } else { format!("; for {}", people(&facts.approvers)) };
     body.push(Block::Line(format!("{how}, until {until}{of}")));
     Reply { tone, title, body }
+}
+
+/// The words of a command as a shell would take them, each quoted where it must be.
+fn words(command: &[String]) -> String {
+    shlex::try_join(command.iter().map(String::as_str)).unwrap_or_else(|_| command.join(" "))
 }
 
 pub(super) fn votes_of(n: u32) -> String {

@@ -145,6 +145,9 @@ pub enum Event {
         /// The message that the emoji is at.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         message: Option<MessageRef>,
+        /// The plan that it is for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        plan: Option<PlanHash>,
     },
     /// A vote that doesn't count, told to whoever gave it.
     NotCounted {
@@ -168,6 +171,9 @@ pub enum Event {
         account: Account,
         /// How.
         found: Found,
+        /// The plan that it is about.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        plan: Option<PlanHash>,
     },
     /// The message that people voted on is gone, and with it their votes.
     VotesLost {

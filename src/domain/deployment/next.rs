@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::event::{Choice, Event};
 use super::state::{Cause, DeploymentState, Phase, Rejection, Step, Vote};
 use crate::domain::names::PersonName;
-use crate::domain::plan::Action;
+use crate::domain::plan::{Action, PlanHash};
 use crate::domain::policy::OnFailure;
 
 /// An event that can't happen in the state.
@@ -135,7 +135,9 @@ fn wait(state: &mut DeploymentState, at: Timestamp, event: &Event, refused: Ille
             state.rounds += 1;
             state.phase = Phase::AwaitingApproval(call.clone());
         }
-        (Phase::AwaitingApproval(_), Event::Approved { by, account, found, message }) if !state.votes.contains_key(by) => {
+        (Phase::AwaitingApproval(_), Event::Approved { by, account, found, message, plan })
+            if !state.votes.contains_key(by) && is_of(plan.as_ref(), state) =>
+        {
             let vote = Vote { account: account.clone(), found: *found, message: message.clone(), at };
             state.votes.insert(by.clone(), vote);
         }
@@ -146,7 +148,7 @@ fn wait(state: &mut DeploymentState, at: Timestamp, event: &Event, refused: Ille
         (Phase::AwaitingApproval(_), Event::ApprovalWithdrawn { by }) if state.votes.contains_key(by) => {
             state.votes.remove(by);
         }
-        (Phase::AwaitingApproval(_), Event::VotedDown { by, .. }) => {
+        (Phase::AwaitingApproval(_), Event::VotedDown { by, plan, .. }) if is_of(plan.as_ref(), state) => {
             state.phase = Phase::Rejected(Rejection::Vote { by: by.clone() });
         }
         (Phase::AwaitingApproval(_), Event::VotesLost { .. }) => {
@@ -188,6 +190,11 @@ fn wait(state: &mut DeploymentState, at: Timestamp, event: &Event, refused: Ille
     Ok(())
 }
 
+/// Whether a vote is for the plan that people are asked about now.
+fn is_of(plan: Option<&PlanHash>, state: &DeploymentState) -> bool {
+    plan.is_none_or(|plan| *plan == state.plan.hash())
+}
+
 /// Whether the approvals that counted are enough: of so many people, each of whom approved this plan.
 fn suffice(state: &DeploymentState, needed: u32, counted: &[PersonName]) -> bool {
     let people: BTreeSet<&PersonName> = counted.iter().collect();
@@ -214,8 +221,7 @@ fn decide(state: &mut DeploymentState, at: Timestamp, event: &Event, refused: Il
         }
         (Phase::Holding { .. }, Event::Chosen { choice: Choice::Retry, by: Some(_) }) => again(state),
         (Phase::Holding { .. }, Event::Chosen { choice: Choice::Skip, by: Some(_) }) => {
-            // How many must be left is the policy's to say, and was asked before.
-            let hosts = state.may_skip(0).map_err(|_| refused)?;
+            let hosts = state.may_skip().map_err(|_| refused)?;
             state.skipped.extend(hosts);
             state.phase = Phase::Running;
         }
@@ -226,7 +232,12 @@ fn decide(state: &mut DeploymentState, at: Timestamp, event: &Event, refused: Il
             state.phase = Phase::Kept { cause: cause.clone(), by: by.clone() };
             state.ended_at = Some(at);
         }
-        (Phase::Stuck(_), Event::Chosen { choice: Choice::Retry, by: Some(_) }) if state.mended_by.is_none() => again(state),
+        // What a person stopped doesn't go forward again.
+        (Phase::Stuck(Cause::Failed { .. }), Event::Chosen { choice: Choice::Retry, by: Some(_) }) if state.mended_by.is_none() => {
+            // A host that could not be left out in order is no longer left out.
+            state.skipped.clear();
+            again(state);
+        }
         (Phase::Stuck(cause), Event::Chosen { choice: Choice::Undo, by: Some(_) }) if state.mended_by.is_none() => {
             state.phase = Phase::Undoing(cause.clone());
             state.ended_at = None;

@@ -12,6 +12,7 @@ use crate::domain::changed::Changed;
 use crate::domain::message::{Account, MessageRef};
 use crate::domain::names::{DeploymentId, HostName, PersonName};
 use crate::domain::plan::{Action, ActionIndex, Plan, Target};
+use crate::domain::policy::OnFailure;
 use crate::domain::spec::Millis;
 
 /// How far one action is.
@@ -299,24 +300,25 @@ impl DeploymentState {
         })
     }
 
-    /// Why the hosts that failed can't be left out, if they can't. At least `quorum` hosts of each role must be left.
+    /// The hosts that failed, if they can be left out: what runs once for all hosts has run, and as many hosts of each role are left as
+    /// the plan wants.
     ///
     /// # Errors
-    /// With the reason, for people.
-    pub fn may_skip(&self, quorum: u32) -> Result<BTreeSet<HostName>, String> {
-        let mut hosts = BTreeSet::new();
-        for (_, action) in self.failed() {
-            match (action, action.host()) {
-                (Action::Task { task, .. }, _) => {
-                    return Err(format!("{task} runs once for all hosts, so no host can be left out"));
-                }
-                (_, Some(host)) => drop(hosts.insert(host.clone())),
-                (_, None) => {}
-            }
-        }
+    /// With why not, for people.
+    pub fn may_skip(&self) -> Result<BTreeSet<HostName>, String> {
+        let hosts: BTreeSet<HostName> = self.failed().filter_map(|(_, action)| action.host().cloned()).collect();
         if hosts.is_empty() {
             return Err("no host failed".to_owned());
         }
+        let ran = |index| matches!(self.steps.get(&index), Some(Step::Done { .. }));
+        let mut tasks = self.plan.actions().filter(|(index, action)| matches!(action, Action::Task { .. }) && !ran(*index));
+        if let Some((_, task)) = tasks.find(|(_, action)| action.host().is_some_and(|host| hosts.contains(host))) {
+            return Err(format!("{} runs there once for all hosts, and hasn't yet", task.verb()));
+        }
+        let quorum = match self.plan.on_failure {
+            OnFailure::Hold { quorum, .. } => quorum,
+            OnFailure::Undo => 1,
+        };
         for (name, role) in &self.plan.roles {
             let left = role.hosts.iter().filter(|host| !hosts.contains(host) && !self.skipped.contains(host)).count();
             let touched = role.hosts.iter().any(|host| hosts.contains(host));

@@ -220,6 +220,8 @@ impl<'a> Planner<'a> {
         let spec = self.request.spec;
         // There is nothing to hold on to in a typed command.
         let lands = !matches!(self.request.purpose, Purpose::Run { .. });
+        // After a restart there is nothing to go back from.
+        let brings = matches!(self.request.purpose, Purpose::Deploy | Purpose::Revert);
         Ok(Plan {
             app: spec.app.clone(),
             environment: spec.environment.clone(),
@@ -233,7 +235,7 @@ impl<'a> Planner<'a> {
             hosts: spec.hosts.clone(),
             on_failure: if lands { spec.policy.on_failure } else { OnFailure::Undo },
             lock_after: if lands { spec.policy.lock_after.clone() } else { BTreeSet::new() },
-            bake: if lands { spec.policy.bake } else { Millis::default() },
+            bake: if brings { spec.policy.bake } else { Millis::default() },
             nonce: self.request.nonce.to_owned(),
             revision: Revisions::of(spec, self.request.aim, self.request.steps),
         })

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures_util::future::join_all;
 use shipmate::bot::End;
+use shipmate::domain::deployment::Event;
+use shipmate::domain::names::DeploymentId;
 use shipmate::engine::rehearsal::{Behaviour, Fault};
 use shipmate::store::{Change, Direction, Key, Ledger, MemoryStore, Store, StoreError};
 
@@ -117,6 +119,10 @@ async fn live(scenario: Scenario, write: u64, death: Death) -> bool {
     }
     if died {
         stage.ledger = Ledger::over(inner).unwrap();
+        if let Some(action) = scenario.fails.filter(|_| !knows_of_a_failure(&stage)) {
+            // What nobody wrote down is tried again, and is as broken as before.
+            stage.rehearsal.fault(Fault::apply(action));
+        }
         stage.start().await;
         assert!(!play(&mut stage, scenario).await, "{context}: it dies once");
     }
@@ -132,6 +138,12 @@ async fn live(scenario: Scenario, write: u64, death: Death) -> bool {
     let wanted: Vec<String> = (1..=posts).map(|post| format!("post:{post}")).collect();
     assert_eq!(stage.room.keys_shown("post:"), sorted(wanted), "{context}: each post is shown, and once");
     died
+}
+
+/// Whether the newest deployment's journal says that something failed.
+fn knows_of_a_failure(stage: &Stage) -> bool {
+    let events = stage.ledger.events(DeploymentId(stage.newest())).unwrap();
+    events.iter().any(|(_, event)| matches!(event, Event::ActionFailed { .. }))
 }
 
 fn sorted(mut texts: Vec<String>) -> Vec<String> {

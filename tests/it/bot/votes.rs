@@ -230,3 +230,14 @@ async fn an_account_becomes_a_persons_by_a_code_said_on_both_sides() {
     other.sees(&["#1 antisocial production runs build-42"]).await;
     assert_eq!(stage.state(1).counted, [name("berta")]);
 }
+
+#[tokio::test]
+async fn a_command_that_is_said_to_read_only_needs_votes_too() {
+    let policy = r#"approval = { votes = 1, groups = ["approvers"], commands = ["run"] }"#;
+    let stage = Stage::new(&fleet(policy, "")).await;
+    stage.deploy(1, "build-41").await;
+    stage.say("anna", "!run antisocial --read manage flush").await;
+    let (call, _) = stage.sees(&["manage flush", "needs 1 vote"]).await;
+    stage.room.react("berta", "✅", &call).await;
+    stage.sees(&["`manage flush` ended with exit status 0"]).await;
+}

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use proptest::prelude::*;
-use shipmate::domain::deployment::{Call, Event, Found, Order, Phase};
+use shipmate::domain::deployment::{Call, Choice, Event, Found, Order, Phase};
 use shipmate::domain::environment_lock::{EnvironmentLock, Locker, Unlocked};
 use shipmate::domain::message::Account;
 use shipmate::domain::names::{DeploymentId, PersonName};
@@ -25,6 +25,7 @@ enum Try {
     Act { id: u64, action: u32, fails: bool },
     Undo { id: u64, action: u32, fails: bool },
     Cancel { id: u64 },
+    Choose { id: u64, choice: Choice },
 }
 
 fn tries() -> impl Strategy<Value = Try> {
@@ -40,7 +41,9 @@ fn tries() -> impl Strategy<Value = Try> {
         1 => Just(Try::Unlock),
         6 => (id.clone(), 0u32..3, prop::bool::weighted(0.2)).prop_map(|(id, action, fails)| Try::Act { id, action, fails }),
         2 => (id.clone(), 0u32..3, prop::bool::weighted(0.3)).prop_map(|(id, action, fails)| Try::Undo { id, action, fails }),
-        1 => id.prop_map(|id| Try::Cancel { id }),
+        1 => id.clone().prop_map(|id| Try::Cancel { id }),
+        3 => (id, prop_oneof![Just(Choice::Retry), Just(Choice::Skip), Just(Choice::Undo), Just(Choice::Keep)])
+            .prop_map(|(id, choice)| Try::Choose { id, choice }),
     ]
 }
 
@@ -73,6 +76,7 @@ async fn attempt(ledger: &Ledger, attempt: &Try) {
                 order: can_wait.then_some(order),
                 waits: *waits,
                 through_lock: *through,
+                calls: Vec::new(),
             };
             drop(ledger.ask(ask, at(1)).await);
         }
@@ -84,7 +88,7 @@ async fn attempt(ledger: &Ledger, attempt: &Try) {
         }
         Try::Approve { id, by } => {
             let account = Account(format!("terminal:{by}"));
-            drop(event(*id, Event::Approved { by: person(by), account, found: Found::Typed, message: None }).await);
+            drop(event(*id, Event::Approved { by: person(by), account, found: Found::Typed, message: None, plan: None }).await);
         }
         Try::Start { id, needed, counted } => {
             let counted = counted.iter().map(|by| person(by)).collect();
@@ -110,6 +114,7 @@ async fn attempt(ledger: &Ledger, attempt: &Try) {
             };
             drop(event(*id, ended).await);
         }
+        Try::Choose { id, choice } => drop(event(*id, Event::Chosen { choice: *choice, by: Some(person("anna")) }).await),
         Try::Cancel { id } => drop(event(*id, Event::CancelAsked { by: person("anna") }).await),
     }
 }
@@ -125,7 +130,7 @@ fn holders(ledger: &Ledger) -> Vec<DeploymentId> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn an_environment_is_never_two_deployments_at_once(tries in prop::collection::vec(tries(), 1..80)) {
@@ -157,8 +162,15 @@ proptest! {
 async fn who_is_locked_out_is_told_by_which_lock() {
     let ledger = Ledger::in_memory();
     ledger.put_lock(app(), production(), lock("anna"), None).await.unwrap();
-    let ask =
-        |through_lock| Ask { plan: deploy(41, None), by: person("berta"), cause: None, order: None, waits: false, through_lock };
+    let ask = |through_lock| Ask {
+        plan: deploy(41, None),
+        by: person("berta"),
+        cause: None,
+        order: None,
+        waits: false,
+        through_lock,
+        calls: Vec::new(),
+    };
     match ledger.ask(ask(false), at(1)).await {
         Err(RequestError::EnvironmentLocked { lock: told }) => assert_eq!(*told, lock("anna")),
         other => panic!("{other:?}"),

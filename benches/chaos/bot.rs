@@ -12,6 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
+use tempfile::TempDir;
 
 use crate::patience::{End, Outcome, Patience, Waited, broken};
 use crate::rig::Rig;
@@ -25,6 +26,8 @@ const START: Duration = Duration::from_secs(30);
 /// Where the program lives.
 pub struct Home {
     folder: PathBuf,
+    /// For the sockets of its connections: a killed bot leaves them behind.
+    runtime: TempDir,
     ssh_config: String,
     /// Where it listens.
     pub listen: String,
@@ -42,7 +45,8 @@ impl Home {
         let fleet = include_str!("fleet.toml").replace("@NET@", net).replace("@IMAGE@", rig.variable("RIG_IMAGE"));
         std::fs::write(folder.join("fleet.toml"), fleet).map_err(trouble)?;
         let listen = format!("127.0.{net}.252:8080");
-        Ok(Home { listen, ssh_config: rig.variable("RIG_SSH_CONFIG").to_owned(), folder })
+        let runtime = tempfile::Builder::new().prefix("chaos-").tempdir().map_err(trouble)?;
+        Ok(Home { listen, runtime, ssh_config: rig.variable("RIG_SSH_CONFIG").to_owned(), folder })
     }
 
     /// A file or folder in it.
@@ -56,6 +60,7 @@ impl Home {
         command.current_dir(&self.folder).env_clear().process_group(0).stdin(Stdio::null());
         command.envs(["PATH", "HOME"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         command
+            .env("XDG_RUNTIME_DIR", self.runtime.path())
             .env("SHIPMATE_LISTEN", &self.listen)
             .env("SHIPMATE_STORE", store)
             .env("SHIPMATE_FLEET", self.at("fleet.toml"))

@@ -233,7 +233,7 @@ impl Chaos {
     fn untold(&self, before: usize) -> Vec<String> {
         let messages = self.room.messages();
         let board = self.board(&messages);
-        let news = self.record.deployments.keys().skip(before).filter(|id| board.about(id.0) < 2);
+        let news = self.record.deployments.keys().skip(before).filter(|id| !board.closes(id.0));
         let news = news.map(|id| format!("the room hasn't heard the end of {id}"));
         let builds = self.taken.last().filter(|tag| !board.announces(tag));
         news.chain(builds.map(|tag| format!("the room hasn't heard of {tag}"))).collect()

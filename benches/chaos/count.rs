@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use shipmate::chat::console::ROOM;
+
 use crate::bot::{Place, Shown};
-use crate::record::Record;
+use crate::record::{Record, RoomPost};
 use crate::round::{Round, Trouble};
 
 /// The ways to go wrong.
@@ -122,46 +124,55 @@ impl fmt::Display for Counts {
     }
 }
 
-/// What the room shows of deployments and announced builds.
+/// What the rooms show of deployments and announced builds. What they really showed is known of the terminal.
 pub struct Board<'a> {
     messages: &'a BTreeMap<Place, Shown>,
     /// The messages that show each post.
-    posts: BTreeMap<u64, Vec<Place>>,
-    settled: &'a BTreeSet<u64>,
+    posts: BTreeMap<&'a RoomPost, Vec<Place>>,
+    settled: &'a BTreeSet<RoomPost>,
 }
 
 impl<'a> Board<'a> {
     /// Puts together what the history says was shown and what was. `runs` has the number of facts before each run.
     pub fn new(record: &'a Record, messages: &'a BTreeMap<Place, Shown>, runs: &[u64]) -> Board<'a> {
-        let mut posts: BTreeMap<u64, Vec<Place>> = BTreeMap::new();
+        let mut posts: BTreeMap<&RoomPost, Vec<Place>> = BTreeMap::new();
         for posted in &record.posted {
             let run = runs.partition_point(|before| *before < posted.seq).saturating_sub(1);
-            posts.entry(posted.post).or_default().push((run, posted.message));
+            posts.entry(&posted.post).or_default().push((run, posted.message));
         }
         Board { messages, posts, settled: &record.settled }
     }
 
-    /// The title that a post had when it was first shown.
-    fn title(&self, post: u64) -> Option<&str> {
-        let place = self.posts.get(&post)?.first()?;
+    /// The posts that the terminal shows, with their messages.
+    fn posts_here(&self) -> impl Iterator<Item = (u64, &[Place])> {
+        let here = self.posts.iter().filter(|((room, _), _)| room == ROOM);
+        here.map(|((_, post), places)| (*post, places.as_slice()))
+    }
+
+    /// The title that a message had when it was first shown.
+    fn title(&self, place: &Place) -> Option<&str> {
         self.messages.get(place).map(|shown| shown.first.text.as_str())
     }
 
-    /// How many posts there are about a deployment: one that lives with it, and one that closes it.
-    pub fn about(&self, deployment: u64) -> usize {
-        let prefix = format!("#{deployment} ");
-        self.posts.keys().filter(|post| self.title(**post).is_some_and(|title| title.starts_with(&prefix))).count()
+    /// How many posts begin with this word.
+    fn about(&self, word: &str) -> usize {
+        let is = |place: &Place| self.title(place).and_then(|title| title.split(' ').next()) == Some(word);
+        self.posts_here().filter(|(_, places)| places.first().is_some_and(is)).count()
+    }
+
+    /// Whether the room has heard all of a deployment: a post that lives with it, and one that closes it.
+    pub fn closes(&self, deployment: u64) -> bool {
+        self.about(&format!("#{deployment}")) > 1
     }
 
     /// Whether a build was announced.
     pub fn announces(&self, tag: &str) -> bool {
-        let prefix = format!("{tag} ");
-        self.posts.keys().any(|post| self.title(*post).is_some_and(|title| title.starts_with(&prefix)))
+        self.about(tag) > 0
     }
 
     /// The posts that the history says were shown, and that nobody saw.
     pub fn unseen(&self) -> Vec<String> {
-        let unseen = self.posts.iter().filter(|(_, places)| places.iter().any(|place| !self.messages.contains_key(place)));
+        let unseen = self.posts_here().filter(|(_, places)| places.iter().any(|place| self.title(place).is_none()));
         unseen.map(|(post, places)| format!("post {post} was never shown as {places:?}")).collect()
     }
 
@@ -172,27 +183,28 @@ impl<'a> Board<'a> {
     /// say the same.
     pub fn doubled(&self) -> (Vec<String>, usize) {
         let (mut doubled, mut again) = (Vec::new(), 0);
+        for ((room, post), places) in &self.posts {
+            let runs: BTreeSet<usize> = places.iter().map(|(run, _)| *run).collect();
+            let lives = self.settled.contains(&(room.clone(), *post));
+            if runs.len() < places.len() || (!lives && places.len() > 1) {
+                doubled.push(format!("post {post} of {room} was noted as {places:?}"));
+            }
+        }
         let mut shown: BTreeMap<&str, Vec<Place>> = BTreeMap::new();
         for (place, message) in self.messages {
             shown.entry(&message.first.text).or_default().push(*place);
         }
         let mut said: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
-        for (post, places) in &self.posts {
-            let runs: BTreeSet<usize> = places.iter().map(|(run, _)| *run).collect();
-            let lives = self.settled.contains(post);
-            if runs.len() < places.len() || (!lives && places.len() > 1) {
-                doubled.push(format!("post {post} was noted as {places:?}"));
-            }
-            let Some(title) = self.title(*post).filter(|title| title.starts_with('#') || title.starts_with("chaos-")) else {
-                continue;
-            };
-            said.entry(title).or_default().push(*post);
-            if let (false, Some((noted, _))) = (lives, places.first()) {
-                let others = shown.get(title).into_iter().flatten().filter(|place| !places.contains(*place));
-                let (later, before): (Vec<&Place>, Vec<&Place>) = others.partition(|(run, _)| run >= noted);
+        for (post, places) in self.posts_here() {
+            let Some(noted) = places.first() else { continue };
+            let counts = |title: &&str| title.starts_with('#') || title.starts_with("chaos-");
+            let Some(title) = self.title(noted).filter(counts) else { continue };
+            said.entry(title).or_default().push(post);
+            if !self.settled.contains(&(ROOM.to_owned(), post)) {
+                let others = shown.get(title).into_iter().flatten().filter(|place| !places.contains(place));
+                let (later, before): (Vec<&Place>, Vec<&Place>) = others.partition(|(run, _)| *run >= noted.0);
                 again += before.len();
-                doubled
-                    .extend(later.iter().map(|place| format!("\"{title}\" was noted in run {noted} and shown as {place:?} too")));
+                doubled.extend(later.iter().map(|place| format!("\"{title}\" was noted as {noted:?} and shown as {place:?} too")));
             }
         }
         let same = said.iter().filter(|(_, posts)| posts.len() > 1);

@@ -17,12 +17,15 @@ use shipmate::store::{Entry, Fact, Head};
 
 use crate::patience::{End, Outcome, broken};
 
+/// A post in a room.
+pub type RoomPost = (String, u64);
+
 /// That a room shows a post.
 pub struct Posted {
     /// Which fact says so.
     pub seq: u64,
-    /// Which post.
-    pub post: u64,
+    /// Which post, and where.
+    pub post: RoomPost,
     /// The number of the message in its run.
     pub message: u64,
 }
@@ -37,10 +40,10 @@ pub struct Record {
     pub waiting: BTreeSet<String>,
     /// How many facts announced a build of this tag.
     pub built: BTreeMap<String, usize>,
-    /// What the room shows.
+    /// What the rooms show.
     pub posted: Vec<Posted>,
     /// The posts that were edited until they got their last state.
-    pub settled: BTreeSet<u64>,
+    pub settled: BTreeSet<RoomPost>,
     /// The deployments that each message asked for.
     asked: BTreeMap<String, Vec<DeploymentId>>,
 }
@@ -80,11 +83,11 @@ impl Record {
             Fact::Heard { message } => self.waiting.extend([key(&message.at)]),
             Fact::Answered { message } => self.waiting.retain(|waiting| *waiting != key(&message)),
             Fact::Deployment { id, event } => self.happened(id, at, &event)?,
-            Fact::Posted { post, message, .. } => {
+            Fact::Posted { room, post, message, .. } => {
                 let number = message.id.rsplit_once("-m").and_then(|(_, number)| number.parse().ok());
-                self.posted.extend(number.map(|message| Posted { seq: entry.seq, post: post.0, message }));
+                self.posted.extend(number.map(|message| Posted { seq: entry.seq, post: (room.0, post.0), message }));
             }
-            Fact::Settled { post, .. } => self.settled.extend([post.0]),
+            Fact::Settled { room, post } => self.settled.extend([(room.0, post.0)]),
             // Whatever else there is can't be lost either: the hashes are compared.
             _ => {}
         }

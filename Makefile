@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test bench check deny cargo
+.PHONY: help demo demo-down test bench chaos check deny cargo
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,10 @@ bench: cargo ## all figures of the README but the store's: about 12 minutes once
 	bench/run 3
 	WEB="1 2 3 4 5 6 7 8" WRK=9 BEAT=10 TOOLS="floor serial,shipmate serial,floor bluegreen,shipmate bluegreen" bench/run 3
 	cargo bench --locked --bench webhooks
+
+chaos: cargo ## kill the bot at random moments during real deploys, and count what was lost (ROUNDS=200, SEED=random)
+	tests/rig/install
+	cargo bench --locked --bench chaos
 
 check: cargo ## format and lints
 	cargo fmt --check

@@ -15,8 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Bot, news, views};
 use crate::chat::{Audience, Became, Chat, ChatError, Reply};
-use crate::domain::deployment::{Event, Phase};
+use crate::domain::deployment::{DeploymentState, Event, Phase};
 use crate::domain::message::{MessageRef, RoomId};
+use crate::domain::names::DeploymentId;
+use crate::domain::news::News;
 use crate::store::{LedgerError, Post, PostId, Told};
 
 /// The shortest time between two edits of a message.
@@ -256,9 +258,7 @@ impl Room {
                 bot.ledger.state(*id)?.map(|state| views::live(*id, &state, &notes, &bot.prefix, self.bot.now()))
             }
             Post::Closing { id } => match bot.ledger.state(*id)? {
-                Some(state) => {
-                    Some(views::closing(*id, &state, Some(&news::of_deployment(&bot.ledger, *id, &state)?), &bot.prefix))
-                }
+                Some(state) => Some(views::closing(*id, &state, Some(&bot.news_of(*id, &state)?), &bot.prefix)),
                 None => None,
             },
             Post::Votes { seq } => bot.call_shown(*seq).await?,
@@ -271,6 +271,15 @@ impl Room {
             },
         };
         Ok(Some(reply.unwrap_or_else(|| views::line(crate::chat::Tone::Info, "this was lost from the store"))))
+    }
+}
+
+impl Bot {
+    /// What is new about a deployment that ended; the policy says whether the authors of its commits are called.
+    fn news_of(&self, id: DeploymentId, state: &DeploymentState) -> Result<News<DeploymentId>, LedgerError> {
+        let news = news::of_deployment(&self.ledger, id, state)?;
+        let spec = self.fleet.environment(&state.plan.app, Some(&state.plan.environment));
+        Ok(if spec.is_ok_and(|spec| spec.policy.mention_authors) { news.calling(self.fleet.people.keys()) } else { news })
     }
 }
 

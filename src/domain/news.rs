@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::build::{Build, BuildOutcome};
-use super::names::{CommitSha, DeploymentId, Tag};
+use super::names::{CommitSha, DeploymentId, PersonName, Tag};
 
 /// What an outcome says of the thing that it is the outcome of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +79,17 @@ impl<T> News<T> {
     /// Nothing worth a word.
     pub fn usual() -> News<T> {
         News { trend: Trend::Usual, authors: Vec::new() }
+    }
+
+    /// The same, with the authors who are people that Shipmate knows called: `@anna`. A commit's author is a person when the name is the
+    /// person's, however its letters are cased; whoever else claims to have written a commit can't have anybody called.
+    pub fn calling<'a>(mut self, people: impl IntoIterator<Item = &'a PersonName> + Clone) -> News<T> {
+        for author in &mut self.authors {
+            if let Some(person) = people.clone().into_iter().find(|person| person.as_str().eq_ignore_ascii_case(author)) {
+                *author = format!("@{person}");
+            }
+        }
+        self
     }
 }
 

@@ -142,3 +142,18 @@ async fn what_stays_well_is_kept_and_a_cross_comes_too_late() {
     stage.deploy(2, "build-42").await;
     assert_eq!(stage.room.count(&["is reverted"]), 0);
 }
+
+#[tokio::test]
+async fn the_authors_of_what_failed_are_called_if_the_policy_says_so() {
+    for (policy, said) in [("mention_authors = true", "since build-41: @dora"), ("mention_authors = false", "since build-41: Dora")]
+    {
+        let stage = Stage::new(&fleet(policy, "")).await;
+        for tag in ["build-41", "build-42"] {
+            stage.announce(tag, "main").await;
+        }
+        stage.deploy(1, "build-41").await;
+        stage.rehearsal.fault(Fault::apply("healthy web@appserver2"));
+        stage.say("anna", "!deploy antisocial build-42").await;
+        stage.sees(&["#2", "healthy web@appserver2 failed", "Put back", said]).await;
+    }
+}

@@ -143,8 +143,8 @@ pub struct Inner {
     drives: TaskTracker,
     /// Wakes the gate when something may have changed that isn't a fact.
     gate: Notify,
-    /// The environments that the gate works on at the moment.
-    tended: Mutex<BTreeSet<gate::Place>>,
+    /// The environments that the gate works on at the moment; whether once more after that.
+    tended: Mutex<BTreeMap<gate::Place, bool>>,
     /// The codes by which accounts are linked.
     codes: Mutex<actions::Codes>,
     /// The hosts that didn't answer when they were last looked at, and the rooms that can't be reached, with why.

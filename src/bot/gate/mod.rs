@@ -127,21 +127,26 @@ impl Bot {
         Ok(times)
     }
 
-    /// Works on an environment beside all others, unless that is under way.
+    /// Works on an environment beside all others; if that is under way already, once more after it.
     fn tend(&self, place: Place) {
         let mut tended = self.tended.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.stopping.is_cancelled() || !tended.insert(place.clone()) {
+        if self.stopping.is_cancelled() {
             return;
         }
+        if let Some(again) = tended.get_mut(&place) {
+            *again = true;
+            return;
+        }
+        tended.insert(place.clone(), false);
         drop(tended);
         let bot = self.clone();
         self.drives.spawn(self.guarded("the gate of an environment", async move {
             let moved = bot.tend_to(&place).await;
-            bot.tended.lock().unwrap_or_else(PoisonError::into_inner).remove(&place);
+            let again = bot.tended.lock().unwrap_or_else(PoisonError::into_inner).remove(&place);
             match moved {
-                // What came in while it was busy is looked at again.
-                Ok(true) => bot.gate.notify_one(),
-                Ok(false) => {}
+                // What came in while it was busy is looked at.
+                Ok(moved) if moved || again == Some(true) => bot.gate.notify_one(),
+                Ok(_) => {}
                 Err(error) => bot.fail(&error),
             }
         }));

@@ -84,15 +84,15 @@ enum Policy {
     ///
     /// It needs no secrets and touches no host and no store. FILE is TOML, with an [[expect]] for each expected answer:
     ///
-    ///     [[expect]]
-    ///     person = "berta"            # or an account, which may be nobody's: account = "discord:1"
-    ///                                 #   and roles of its chat: roles = ["discord:1234"]
-    ///     command = "deploy"
-    ///     app = "antisocial"          # left out: the command is about no app
-    ///     environment = "production"  # left out: the app's usual one
-    ///     at = "2026-12-24T10:00:00+01:00"    # left out: freezes don't count
-    ///     allowed = true
-    ///     approvals = 1               # left out: however many votes it takes
+    ///   [[expect]]
+    ///   person = "berta"            # or an account, which may be nobody's: account = "discord:1"
+    ///                               #   and roles of its chat: roles = ["discord:1234"]
+    ///   command = "deploy"
+    ///   app = "antisocial"          # left out: the command is about no app
+    ///   environment = "production"  # left out: the app's usual one
+    ///   at = "2026-12-24T10:00:00+01:00"    # left out: freezes don't count
+    ///   allowed = true
+    ///   approvals = 1               # left out: however many votes it takes
     #[command(verbatim_doc_comment)]
     Test {
         /// The file of expected answers

@@ -38,10 +38,14 @@ host_up()   { alive "$HOSTS_DIR/$1/init.pid"; }
 hosts_all() { [ ! -d "$HOSTS_DIR" ] || (cd "$HOSTS_DIR" && printf '%s\n' * | sort -n | grep -v '^\*$') || true; }
 
 # alive PIDFILE: is its process there and of this rig? The command line must name our state, so that a pid file which
-# outlived a reboot never stands for, or kills, a stranger. A zombie's command line is empty: dead.
+# outlived a reboot never stands for, or kills, a stranger. A command line is empty in a zombie, which is dead, and while a
+# program is being loaded, which takes its time when it comes from a slow disk; only the latter has an `exe`.
 alive() {
   local p args=()
-  { read -r p < "$1" && mapfile -d '' -t args < "/proc/$p/cmdline"; } 2>/dev/null || return 1
+  while
+    { read -r p < "$1" && mapfile -d '' -t args < "/proc/$p/cmdline"; } 2>/dev/null || return 1
+    [ ${#args[@]} = 0 ] && readlink "/proc/$p/exe" >/dev/null
+  do sleep 0.005; done
   [[ "${args[*]}" == *"$STATE/"* ]]
 }
 gone()      { ! alive "$1"; }

@@ -33,18 +33,29 @@ const SUSPECT: &str = "store.suspect";
 pub struct SledStore {
     folder: PathBuf,
     rows: sled::Db,
-    /// sled's file once more, to sync it.
-    file: File,
+    /// After the rows, so that it is dropped after them.
+    file: DbFile,
     /// The journal, and the file that is locked as long as the store is open; `None` until both are brought to the same fact.
     journal: Mutex<Option<(Journal, File)>>,
 }
 
-/// How long a locked folder is tried again. A process that this one has just forked holds the locks of its parent until it
-/// becomes another program, and so does a bot that is just ending.
+/// How long a locked file is tried again. A process that this one has just forked holds the locks of its parent until it
+/// becomes another program, and so do a bot and the threads of rows that are just ending.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The wait between two tries.
 const LOCK_RETRY: Duration = Duration::from_millis(10);
+
+/// sled's file once more, to sync it. Its end waits for that of sled's threads, which go on for a while when the rows are
+/// dropped: until then they have the lock, take space, and may make files.
+struct DbFile(File);
+
+impl Drop for DbFile {
+    fn drop(&mut self) {
+        // Whoever opens it next waits too.
+        let _ = lock_patiently(&self.0);
+    }
+}
 
 /// What opening the rows came to.
 pub(super) enum Rows {
@@ -62,13 +73,35 @@ pub(super) fn lock(folder: &Path) -> Result<File, StoreError> {
     fs::create_dir_all(folder).map_err(|error| StoreError::io(folder, &error))?;
     let file =
         File::options().create(true).truncate(false).write(true).open(&path).map_err(|error| StoreError::io(&path, &error))?;
-    let patience = Instant::now() + LOCK_PATIENCE;
+    lock_file(&file, &path, folder)?;
+    Ok(file)
+}
+
+/// Locks a file of the data folder.
+fn lock_file(file: &File, path: &Path, folder: &Path) -> Result<(), StoreError> {
+    lock_patiently(file).map_err(|error| match error {
+        fs::TryLockError::WouldBlock => StoreError::Locked(folder.to_owned()),
+        fs::TryLockError::Error(error) => StoreError::io(path, &error),
+    })
+}
+
+/// Waits until no other has sled's file: sled takes a locked one for a broken one.
+fn wait_until_free(folder: &Path) -> Result<(), StoreError> {
+    let path = folder.join(FOLDER).join(DB);
+    match File::open(&path) {
+        Ok(file) => lock_file(&file, &path, folder),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(StoreError::io(&path, &error)),
+    }
+}
+
+/// Locks a file, and tries again for a while as long as another has it.
+fn lock_patiently(file: &File) -> Result<(), fs::TryLockError> {
+    let until = Instant::now() + LOCK_PATIENCE;
     loop {
         match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(fs::TryLockError::WouldBlock) if Instant::now() < patience => std::thread::sleep(LOCK_RETRY),
-            Err(fs::TryLockError::WouldBlock) => return Err(StoreError::Locked(folder.to_owned())),
-            Err(fs::TryLockError::Error(error)) => return Err(StoreError::io(&path, &error)),
+            Err(fs::TryLockError::WouldBlock) if Instant::now() < until => std::thread::sleep(LOCK_RETRY),
+            done => return done,
         }
     }
 }
@@ -90,6 +123,7 @@ pub(super) fn open_rows(folder: &Path) -> Result<Rows, StoreError> {
 pub(super) fn make_rows(folder: &Path) -> Result<Rows, StoreError> {
     let path = folder.join(FOLDER);
     let told = |error: io::Error| StoreError::io(&path, &error);
+    wait_until_free(folder)?;
     remove_half_snapshots(&path).map_err(told)?;
     let opened = fenced(folder, || {
         let rows = sled::Config::new().path(&path).cache_capacity(CACHE).open()?;
@@ -98,11 +132,14 @@ pub(super) fn make_rows(folder: &Path) -> Result<Rows, StoreError> {
     });
     let rows = match opened {
         Ok(rows) => rows,
-        Err(StoreError::Damaged(why)) => return Ok(Rows::Damaged(why)),
-        Err(error) => return Err(error),
+        Err(error) => {
+            // The first error is the one to tell.
+            let _ = wait_until_free(folder);
+            return if let StoreError::Damaged(why) = error { Ok(Rows::Damaged(why)) } else { Err(error) };
+        }
     };
-    let file = File::open(path.join(DB)).map_err(told)?;
-    file.sync_all().and_then(|()| sync_folder(&path)).and_then(|()| sync_folder(folder)).map_err(told)?;
+    let file = DbFile(File::open(path.join(DB)).map_err(told)?);
+    file.0.sync_all().and_then(|()| sync_folder(&path)).and_then(|()| sync_folder(folder)).map_err(told)?;
     Ok(Rows::Open(Box::new(SledStore { folder: folder.to_owned(), rows, file, journal: Mutex::default() })))
 }
 
@@ -213,7 +250,7 @@ impl Store for SledStore {
         self.guarded(|| {
             self.rows.apply_batch(batch)?;
             self.rows.flush()?;
-            self.file.sync_data()?;
+            self.file.0.sync_data()?;
             Ok(())
         })?;
         if lines.is_empty() {

@@ -5,7 +5,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `ledger`, `record`, `gate`, `read` | the front: what may be recorded, what can be asked |
+//! | `ledger`, `record`, `gate`, `told`, `read` | the front: what may be recorded, what can be asked |
 //! | `committer` | the one thread that writes |
 //! | `projection`, `overlay` | from a fact to the rows that it changes |
 //! | `rows`, `facts`, `posts`, `summary`, `lookup` | where everything stands, and what is put together from it |
@@ -36,6 +36,7 @@ mod recovery;
 mod rows;
 mod sled;
 mod summary;
+mod told;
 
 use std::ops::Range;
 
@@ -52,13 +53,14 @@ pub use self::audit::{AuditError, Audited, audit};
 pub use self::chain::{BrokenChain, Entry, Hash, Head, InvalidHead};
 pub use self::error::{LedgerError, RequestError, StoreError};
 pub use self::export::{Exported, TransferError, export, export_to, import, import_from};
-pub use self::gate::{Ask, Granted, Told, Way};
+pub use self::gate::{Ask, Granted, Way};
 pub use self::healed::{Healed, Recovery};
 pub use self::ledger::{Health, Ledger};
 pub use self::memory::MemoryStore;
 pub use self::record::Appended;
 pub use self::sled::SledStore;
 pub use self::summary::{Counts, PhaseName, Summary, TargetRecord};
+pub use self::told::Told;
 
 /// The version of the journal's lines and of the rows. A store of a newer one is refused; the rows of an older one are made
 /// again from the journal, whose first line then says the new one. A new kind of fact or event needs a new one, so that an older

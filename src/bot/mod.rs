@@ -15,6 +15,8 @@ mod intake;
 mod listen;
 pub mod news;
 mod people;
+mod reactions;
+mod refusal;
 mod rooms;
 mod shown;
 pub mod views;
@@ -35,9 +37,10 @@ use tokio_util::task::TaskTracker;
 
 pub use health::Vitals;
 pub use intake::BuildIntake;
+pub use refusal::Refusal;
 pub use votes::Emojis;
 
-use crate::chat::{Chat, ChatError, Reply, Tone};
+use crate::chat::{Chat, ChatError};
 use crate::clock::Clock;
 use crate::domain::daily::Daily;
 use crate::domain::message::{Account, MessageRef, RoomId};
@@ -167,40 +170,6 @@ impl std::ops::Deref for Bot {
 struct Troubles {
     hosts: BTreeMap<HostName, String>,
     rooms: BTreeMap<RoomId, String>,
-}
-
-/// Why a command was not done.
-#[derive(Debug)]
-pub enum Refusal {
-    /// The person should know this.
-    Told(Reply),
-    /// The bot itself is broken; the log has the reason.
-    Broken(LedgerError),
-}
-
-impl Refusal {
-    /// Something is wrong with what was asked, or with the world.
-    pub fn told(text: impl Into<String>) -> Refusal {
-        Refusal::Told(split(Tone::Warning, text.into()))
-    }
-
-    /// There is nothing to do, and that is fine.
-    pub fn fine(text: impl Into<String>) -> Refusal {
-        Refusal::Told(split(Tone::Good, text.into()))
-    }
-}
-
-/// A reply whose first line is the title.
-fn split(tone: Tone, text: String) -> Reply {
-    let mut lines = text.lines().map(str::to_owned);
-    let title = lines.next().unwrap_or_default();
-    Reply { tone, title, body: lines.map(crate::chat::Block::Line).collect() }
-}
-
-impl From<LedgerError> for Refusal {
-    fn from(error: LedgerError) -> Refusal {
-        Refusal::Broken(error)
-    }
 }
 
 /// How a run of the bot ended.

@@ -131,6 +131,7 @@ fn people_read_what_the_views_wrote() {
     for place in [
         "src/bot/rooms.rs",
         "src/bot/listen.rs",
+        "src/bot/reactions.rs",
         "src/bot/gate/",
         "src/bot/votes.rs",
         "src/bot/bake.rs",

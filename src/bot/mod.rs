@@ -14,6 +14,7 @@ mod heartbeat;
 mod intake;
 mod listen;
 pub mod news;
+mod parts;
 mod people;
 mod reactions;
 mod refusal;
@@ -37,12 +38,12 @@ use tokio_util::task::TaskTracker;
 
 pub use health::Vitals;
 pub use intake::BuildIntake;
+pub use parts::{Habits, Parts};
 pub use refusal::Refusal;
 pub use votes::Emojis;
 
 use crate::chat::{Chat, ChatError};
 use crate::clock::Clock;
-use crate::domain::daily::Daily;
 use crate::domain::message::{Account, MessageRef, RoomId};
 use crate::domain::names::{AppName, DeploymentId, EnvironmentName, HostName};
 use crate::domain::notice::Notice;
@@ -53,7 +54,6 @@ use crate::fleet::Fleet;
 use crate::http::Metrics;
 use crate::pipeline::{DeployLock, Driven, Pipeline, Steering};
 use crate::runbook::{Catalog, Invocation, Prefix};
-use crate::secret::Redactor;
 use crate::store::{Ledger, LedgerError, PhaseName, Summary};
 
 /// How long a chat may take for one request.
@@ -61,60 +61,6 @@ const CHAT_DEADLINE: Duration = Duration::from_secs(30);
 
 /// How often old output is looked for.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(24 * 3600);
-
-/// What a bot is made of.
-pub struct Parts {
-    /// The apps and people.
-    pub fleet: Arc<Fleet>,
-    /// The commands.
-    pub catalog: Arc<Catalog>,
-    /// The memory.
-    pub ledger: Ledger,
-    /// The hosts.
-    pub engine: Arc<dyn Engine>,
-    /// The chats.
-    pub chats: Vec<Arc<dyn Chat>>,
-    /// The numbers.
-    pub metrics: Metrics,
-    /// What a command begins with.
-    pub prefix: Prefix,
-    /// Where the output of actions is kept.
-    pub outputs: PathBuf,
-    /// For how long.
-    pub output_keep: Duration,
-    /// Knows the secrets that must not be shown.
-    pub redactor: Redactor,
-    /// The file by which the next start knows how long the bot was away; `None` = it doesn't.
-    pub heartbeat: Option<PathBuf>,
-    /// What the settings leave to taste.
-    pub habits: Habits,
-    /// The time.
-    pub clock: Clock,
-}
-
-/// What the settings leave to taste.
-#[derive(Debug, Clone)]
-pub struct Habits {
-    /// The emojis that people vote with.
-    pub emojis: Emojis,
-    /// A command that was typed longer ago isn't run without asking.
-    pub stale_after: Duration,
-    /// How often the hosts are compared with the record; 0 = never.
-    pub drift_every: Duration,
-    /// When rooms are told the journal's head; `None` = never.
-    pub post_head: Option<Daily>,
-}
-
-impl Default for Habits {
-    fn default() -> Habits {
-        Habits {
-            emojis: Emojis::default(),
-            stale_after: Duration::from_secs(120),
-            drift_every: Duration::from_secs(300),
-            post_head: None,
-        }
-    }
-}
 
 /// The bot. Cheap to clone.
 #[derive(Clone)]

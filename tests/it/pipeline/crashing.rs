@@ -1,4 +1,4 @@
-//! The bot dies, at every point, and the next start goes on.
+//! The bot dies more than once, or while something else is wrong, and the next start goes on.
 
 use shipmate::domain::deployment::{DeploymentState, FailureKind, Step};
 use shipmate::engine::rehearsal::Fault;
@@ -6,43 +6,6 @@ use shipmate::pipeline::{DeployLock, Steering};
 
 use super::{LAST, Scene};
 use crate::sample::*;
-
-#[tokio::test(start_paused = true)]
-async fn whenever_it_dies_on_the_way_forward_the_next_start_brings_it_to_the_same_end() {
-    let whole = Scene::new().await;
-    whole.deploy().await.expect_phase("succeeded");
-    let wanted = still(&whole.spec, &whole.rehearsal);
-    for after in [false, true] {
-        for text in whole.actions() {
-            let scene = Scene::new().await;
-            let fault = Fault::apply(&text).hangs();
-            scene.rehearsal.fault(if after { fault.after() } else { fault });
-            scene.dies_hanging(scene.request().await.unwrap()).await;
-            scene.next_start().await.expect_phase("succeeded");
-            scene.assert_runs("build-42", &text);
-            assert_eq!(still(&scene.spec, &scene.rehearsal), wanted, "{text}");
-            assert_eq!(scene.migrations(), 2, "tasks run once a deployment: {text}");
-        }
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn whenever_it_dies_on_the_way_back_the_next_start_brings_it_to_the_same_end() {
-    let undoable = Scene::new().await.undoable();
-    for after in [false, true] {
-        for text in &undoable {
-            let scene = Scene::new().await;
-            let before = still(&scene.spec, &scene.rehearsal);
-            scene.rehearsal.fault(Fault::apply(LAST).after());
-            let fault = Fault::undo(text).hangs();
-            scene.rehearsal.fault(if after { fault.after() } else { fault });
-            scene.dies_hanging(scene.request().await.unwrap()).await;
-            scene.next_start().await.expect_phase("undone");
-            scene.assert_runs("build-41", text);
-            assert!(scene.is_untouched(&before), "{text}");
-        }
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn it_may_die_again_and_again() {

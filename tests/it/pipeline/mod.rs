@@ -6,6 +6,7 @@ mod crashing;
 mod durable;
 mod failing;
 mod losing;
+mod runbooks;
 mod space;
 mod steering;
 
@@ -20,6 +21,7 @@ use shipmate::domain::names::{DeploymentId, TaskName};
 use shipmate::domain::observed::Observed;
 use shipmate::domain::plan::{Action, ActionIndex, Plan};
 use shipmate::domain::spec::EnvironmentSpec;
+use shipmate::engine::Engine;
 use shipmate::engine::rehearsal::{Behaviour, Rehearsal};
 use shipmate::pipeline::{DeployLock, Driven, Pipeline, Steering};
 use shipmate::secret::Redactor;
@@ -70,8 +72,12 @@ impl Scene {
 
     /// A new one, as a start of the bot makes it.
     fn pipeline(&self) -> Pipeline {
+        self.pipeline_over(self.rehearsal.clone())
+    }
+
+    fn pipeline_over(&self, engine: impl Engine + 'static) -> Pipeline {
         let outputs = self.folder.path().join("output");
-        Pipeline::new(self.ledger.clone(), Arc::new(self.rehearsal.clone()), outputs, self.redactor.clone(), Clock::system())
+        Pipeline::new(self.ledger.clone(), Arc::new(engine), outputs, self.redactor.clone(), Clock::system())
     }
 
     async fn request(&self) -> Result<DeployLock, RequestError> {

@@ -109,17 +109,12 @@ pub fn standing_of_person(person: &Person) -> Standing {
 /// # Errors
 /// With the decision that is against it.
 pub fn authorize(fleet: &Fleet, standing: &Standing, invocation: Invocation) -> Result<Authorized<Invocation>, Denied> {
-    let subject = Subject::of(fleet, &invocation.runbook, invocation.app.as_ref(), invocation.environment.as_ref());
-    let decision = Box::new(decision(fleet, standing, &invocation.runbook, &subject));
-    match (decision.allowed, &standing.person) {
-        (true, Some(person)) => Ok(Authorized { what: invocation, by: person.clone(), standing: standing.clone() }),
-        (false, Some(person)) => Err(Denied::Person { person: person.clone(), subject, decision }),
-        (true, None) => match guest(fleet, &standing.account) {
-            Some(by) => Ok(Authorized { what: invocation, by, standing: standing.clone() }),
-            None => Err(Denied::Stranger { account: standing.account.clone(), subject, decision }),
-        },
-        (false, None) => Err(Denied::Stranger { account: standing.account.clone(), subject, decision }),
-    }
+    may_have(fleet, standing, &invocation)?;
+    let by = match &standing.person {
+        Some(person) => person.clone(),
+        None => guest(fleet, &standing.account),
+    };
+    Ok(Authorized { what: invocation, by, standing: standing.clone() })
 }
 
 /// Something that the policy itself asks for: no person's right is needed for it.
@@ -130,32 +125,39 @@ pub fn by_policy(invocation: Invocation) -> Authorized<Invocation> {
 
 /// The name under which the bot itself acts. No person may have it.
 pub fn bot() -> PersonName {
-    // The name is within the grammar; a test holds it to that.
-    BOT.parse().unwrap_or_else(|_| unreachable!("`{BOT}` is a name"))
+    named(BOT)
 }
 
-/// Whether a person who asked for something may still have it, by the groups that they are in now.
+/// A person who asked for something, as the rules see them by the groups that they are in now.
+pub fn standing_now(fleet: &Fleet, person: &PersonName, groups: BTreeSet<GroupName>) -> Standing {
+    let known = fleet.people.get(person);
+    let account = known.and_then(|person| person.accounts.first().cloned());
+    // While nobody has an entry, whoever is at the terminal owns the bot.
+    let account = account.unwrap_or_else(|| Account(format!("terminal:{person}")));
+    Standing { account, person: known.map(|person| person.name.clone()), groups }
+}
+
+/// Whether somebody may have what they ask for, or asked for earlier.
 ///
 /// # Errors
 /// With the decision that is against it.
-pub fn still_may(
-    fleet: &Fleet,
-    person: &PersonName,
-    groups: BTreeSet<GroupName>,
-    invocation: &Invocation,
-) -> Result<Decision, Denied> {
-    let account = fleet.people.get(person).and_then(|person| person.accounts.first().cloned());
-    // While nobody has an entry, whoever is at the terminal owns the bot.
-    let account = account.unwrap_or_else(|| Account(format!("terminal:{person}")));
-    let known = fleet.people.contains_key(person);
-    let standing = Standing { account: account.clone(), person: known.then(|| person.clone()), groups };
+pub fn may_have(fleet: &Fleet, standing: &Standing, invocation: &Invocation) -> Result<Decision, Denied> {
     let subject = Subject::of(fleet, &invocation.runbook, invocation.app.as_ref(), invocation.environment.as_ref());
-    let decision = decision(fleet, &standing, &invocation.runbook, &subject);
-    match (decision.allowed, known) {
-        (true, _) => Ok(decision),
-        (false, true) => Err(Denied::Person { person: person.clone(), subject, decision: Box::new(decision) }),
-        (false, false) => Err(Denied::Stranger { account, subject, decision: Box::new(decision) }),
+    let decision = decision(fleet, standing, &invocation.runbook, &subject);
+    if decision.allowed { Ok(decision) } else { Err(denied(standing, subject, decision)) }
+}
+
+fn denied(standing: &Standing, subject: Subject, decision: Decision) -> Denied {
+    let decision = Box::new(decision);
+    match &standing.person {
+        Some(person) => Denied::Person { person: person.clone(), subject, decision },
+        None => Denied::Stranger { account: standing.account.clone(), subject, decision },
     }
+}
+
+/// Whether the policy lets somebody do without votes in an emergency.
+pub fn may_hurry(policy: &Policy, standing: &Standing) -> bool {
+    policy.approval.as_ref().is_some_and(|approval| standing.is_among(&approval.emergency))
 }
 
 /// Whether somebody may use a command, and why.
@@ -205,11 +207,16 @@ fn place(runbook: &Runbook) -> Option<&Argument> {
 }
 
 /// What somebody is called who has no entry in the fleet file.
-fn guest(fleet: &Fleet, account: &Account) -> Option<PersonName> {
+fn guest(fleet: &Fleet, account: &Account) -> PersonName {
     let name = account.0.rsplit(':').next().unwrap_or_default().to_lowercase();
     // A guest must not be taken for a person of the same name.
     let name = if owns_the_terminal(fleet, account) { name } else { format!("guest-{name}") };
-    name.parse().or_else(|_| "guest".parse()).ok()
+    name.parse().unwrap_or_else(|_| named("guest"))
+}
+
+fn named(name: &'static str) -> PersonName {
+    // All that are used are within the grammar; tests hold them to that.
+    name.parse().unwrap_or_else(|_| unreachable!("`{name}` is a name"))
 }
 
 /// At the terminal, while nobody has an entry in the fleet file, they own the bot anyway.

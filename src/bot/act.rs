@@ -131,11 +131,7 @@ pub async fn act(
     let (invocation, spec) = (asked.what(), bot.environment(asked.what())?);
     let purpose = purpose_of(invocation);
     refuse(bot, spec, &purpose, &occasion, None)?;
-    let mut plan = plan(bot, invocation, &invocation.runbook, Planning::Asked).await?;
-    if matches!(occasion, Occasion::Bake { .. }) {
-        // A revert by itself isn't reverted by itself.
-        plan.bake = Millis::default();
-    }
+    let plan = watched(plan(bot, invocation, &invocation.runbook, Planning::Asked).await?, &occasion);
     refuse(bot, spec, &purpose, &occasion, Some(&plan.release))?;
     if withdrawn.is_asked() {
         return Err(Refusal::Told(views::withdrawn(&plan)));
@@ -162,6 +158,14 @@ pub async fn act(
         Err(RequestError::Locked { by }) => Err(bot.held(&spec.app, &spec.environment, &by)),
         Err(RequestError::EnvironmentLocked { lock }) => Err(in_the_way(bot, spec, &Obstacle::Locked(*lock))),
         Err(RequestError::Ledger(error)) => Err(error.into()),
+    }
+}
+
+/// The plan, watched afterwards as its occasion wants: a revert by itself isn't reverted by itself.
+pub fn watched(plan: Plan, occasion: &Occasion) -> Plan {
+    match occasion {
+        Occasion::Bake { .. } => Plan { bake: Millis::default(), ..plan },
+        Occasion::Person | Occasion::Emergency { .. } | Occasion::Build { .. } | Occasion::Rehearsal => plan,
     }
 }
 

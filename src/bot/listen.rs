@@ -239,8 +239,7 @@ impl Bot {
     fn occasion(&self, standing: &Standing, asked: &Invocation) -> Result<Occasion, Refusal> {
         let Some(reason) = &asked.word else { return Ok(Occasion::Person) };
         let spec = self.environment(asked)?;
-        let lets = spec.policy.approval.as_ref().is_some_and(|approval| standing.is_among(&approval.emergency));
-        if !lets {
+        if !access::may_hurry(&spec.policy, standing) {
             return Err(Refusal::Told(views::no_emergency(spec)));
         }
         Ok(Occasion::Emergency { reason: printable(reason, REASON) })

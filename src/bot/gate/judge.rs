@@ -2,16 +2,18 @@
 
 use jiff::Timestamp;
 
-use crate::bot::{Bot, access, act};
+use crate::bot::{Bot, access, act, views};
+use crate::chat::Reply;
 use crate::domain::ballot::{self, Tally};
-use crate::domain::deployment::{DeploymentState, Occasion, Order, Phase};
+use crate::domain::deployment::{DeploymentState, Occasion, Phase};
 use crate::domain::environment_lock::EnvironmentLock;
 use crate::domain::freeze;
 use crate::domain::names::{EnvironmentName, PersonName};
 use crate::domain::permission::Decision;
 use crate::domain::plan::{Purpose, Release};
-use crate::domain::policy::ApprovalPolicy;
+use crate::domain::policy::{ApprovalPolicy, Standing};
 use crate::domain::spec::EnvironmentSpec;
+use crate::runbook::Invocation;
 use crate::store::{LedgerError, PhaseName, Summary};
 
 /// Why something can't start, however long it waits.
@@ -103,20 +105,28 @@ impl Bot {
     /// Why the person who asked may not any more, if so.
     pub(super) async fn no_longer_may(
         &self,
+        spec: &EnvironmentSpec,
         state: &DeploymentState,
-        order: &Order,
-    ) -> Result<Option<access::Denied>, LedgerError> {
-        match order.occasion {
-            Occasion::Person | Occasion::Emergency { .. } => {}
-            Occasion::Build { .. } | Occasion::Bake { .. } | Occasion::Rehearsal => return Ok(None),
+    ) -> Result<Option<Reply>, LedgerError> {
+        let Some((standing, invocation)) = self.person_behind(state).await? else { return Ok(None) };
+        if let Err(denied) = access::may_have(&self.fleet, &standing, &invocation) {
+            return Ok(Some(views::denied(&denied)));
         }
-        let Ok(invocation) = self.invocation(order, (&state.plan.app, &state.plan.environment)) else { return Ok(None) };
-        let groups = self.groups_of(&state.by).await?;
-        Ok(access::still_may(&self.fleet, &state.by, groups, &invocation).err())
+        let hurries = state.emergency().is_some() && !access::may_hurry(&spec.policy, &standing);
+        Ok(hurries.then(|| views::no_emergency(spec)))
     }
 
     /// What lets the person who asked for a deployment have it, or what is against it, now; `None` if no person asked.
     pub(in crate::bot) async fn permission_of(&self, state: &DeploymentState) -> Result<Option<Decision>, LedgerError> {
+        let Some((standing, invocation)) = self.person_behind(state).await? else { return Ok(None) };
+        Ok(Some(match access::may_have(&self.fleet, &standing, &invocation) {
+            Ok(decision) => decision,
+            Err(access::Denied::Person { decision, .. } | access::Denied::Stranger { decision, .. }) => *decision,
+        }))
+    }
+
+    /// The person who asked for a deployment, as the rules see them now, and what they asked for; `None` if no person did.
+    async fn person_behind(&self, state: &DeploymentState) -> Result<Option<(Standing, Invocation)>, LedgerError> {
         let Some(order) = &state.order else { return Ok(None) };
         match order.occasion {
             Occasion::Person | Occasion::Emergency { .. } => {}
@@ -124,10 +134,7 @@ impl Bot {
         }
         let Ok(invocation) = self.invocation(order, (&state.plan.app, &state.plan.environment)) else { return Ok(None) };
         let groups = self.groups_of(&state.by).await?;
-        Ok(Some(match access::still_may(&self.fleet, &state.by, groups, &invocation) {
-            Ok(decision) => decision,
-            Err(access::Denied::Person { decision, .. } | access::Denied::Stranger { decision, .. }) => *decision,
-        }))
+        Ok(Some((access::standing_now(&self.fleet, &state.by, groups), invocation)))
     }
 }
 

@@ -37,14 +37,6 @@ impl Bot {
                 return Ok(None);
             }
         };
-        let plan = Plan {
-            bake: if matches!(state.order.as_ref().map(|order| &order.occasion), Some(Occasion::Bake { .. })) {
-                Default::default()
-            } else {
-                plan.bake
-            },
-            ..plan
-        };
         let changed = state.plan.changes(&plan);
         if changed.is_empty() {
             return Ok(Some(state.clone()));
@@ -56,7 +48,8 @@ impl Bot {
     async fn plan_of(&self, order: &Order, state: &DeploymentState) -> Result<Plan, Refusal> {
         let invocation = self.invocation(order, (&state.plan.app, &state.plan.environment))?;
         let runbook = invocation.runbook.clone();
-        act::plan(self, &invocation, &runbook, Planning::Again { nonce: &state.plan.nonce }).await
+        let plan = act::plan(self, &invocation, &runbook, Planning::Again { nonce: &state.plan.nonce }).await?;
+        Ok(act::watched(plan, &order.occasion))
     }
 
     /// What was asked for, with the command as it is now.
@@ -170,8 +163,8 @@ impl Bot {
             let reply = views::obstacle(&spec.app, &spec.environment, &obstacle, &self.prefix, now);
             return self.refuse_waiting(id, Refusal::Told(reply)).await;
         }
-        if let Some(denied) = self.no_longer_may(&state, order).await? {
-            return self.refuse_waiting(id, Refusal::Told(views::denied(&denied))).await;
+        if let Some(reply) = self.no_longer_may(spec, &state).await? {
+            return self.refuse_waiting(id, Refusal::Told(reply)).await;
         }
         let way = Way {
             needed: tally.as_ref().map_or(0, |tally| tally.needed),

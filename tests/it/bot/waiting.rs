@@ -182,3 +182,23 @@ async fn who_may_not_any_more_when_the_turn_comes_is_refused() {
     stage.sees(&["#2", "was not started", "dora may not"]).await;
     assert!(matches!(stage.state(2).phase, Phase::Rejected(_)));
 }
+
+#[tokio::test]
+async fn who_may_not_hurry_any_more_when_the_turn_comes_is_refused() {
+    let policy = r#"approval = { votes = 1, groups = ["approvers"], emergency = { groups = ["oncall"] } }"#;
+    let more = "[groups.oncall]\nroles = [\"discord:1\"]\n[groups.deployers]\nroles = [\"discord:2\"]\n";
+    let stage = Stage::new(&fleet(policy, more)).await;
+    stage.room.give_role("dora", "discord:1");
+    stage.room.give_role("dora", "discord:2");
+    stage.rehearsal.fault(Fault::apply("start web@appserver2").hangs());
+    stage.say("dora", "!deploy antisocial build-42 --emergency \"it burns\"").await;
+    stage.sees(&["#1 deploy", "running"]).await;
+    stage.say("dora", "!deploy antisocial build-43 --emergency \"it still burns\"").await;
+    stage.sees(&["#2", "waits for the end of #1"]).await;
+    stage.room.take_roles("dora");
+    stage.room.give_role("dora", "discord:2");
+    stage.rehearsal.hanging().await;
+    stage.rehearsal.go_on();
+    stage.sees(&["#2", "was not started", "the policy doesn't let you do without votes here"]).await;
+    assert!(matches!(stage.state(2).phase, Phase::Rejected(_)));
+}

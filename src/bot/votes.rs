@@ -167,24 +167,26 @@ impl Bot {
 
     /// Compares the emojis at a room's open calls with what is recorded.
     pub(super) async fn look_back(&self, room: &RoomId) -> Result<(), LedgerError> {
-        let Some(chat) = self.chat_of(room).filter(|chat| !chat.forgets()) else { return Ok(()) };
         for (_, post, message) in self.ledger.live(room)? {
-            let Post::Votes { seq } = post else { continue };
-            let Some((id, call)) = self.open_call(seq)? else { continue };
-            let emojis = match self.within_deadline(chat.reactions(&message)).await {
-                Ok(emojis) => emojis,
-                Err(ChatError::Gone(_)) => {
-                    self.votes_lost(&message).await?;
-                    continue;
-                }
-                Err(error) => {
-                    tracing::warn!(%room, %error, "the votes that came in meanwhile can't be read; they are at the next look");
-                    continue;
-                }
-            };
-            self.catch_up(id, &call.hash, &message, &emojis).await?;
+            self.look_at(&post, &message).await?;
         }
         Ok(())
+    }
+
+    /// The same of one message; anything but an open call is passed over.
+    pub(super) async fn look_at(&self, post: &Post, message: &MessageRef) -> Result<(), LedgerError> {
+        let Some(chat) = self.chat_of(&message.room).filter(|chat| !chat.forgets()) else { return Ok(()) };
+        let Post::Votes { seq } = post else { return Ok(()) };
+        let Some((id, call)) = self.open_call(*seq)? else { return Ok(()) };
+        match self.within_deadline(chat.reactions(message)).await {
+            Ok(emojis) => self.catch_up(id, &call.hash, message, &emojis).await,
+            Err(ChatError::Gone(_)) => self.votes_lost(message).await,
+            Err(error) => {
+                let room = &message.room;
+                tracing::warn!(%room, %error, "the votes that came in meanwhile can't be read; they are at the next look");
+                Ok(())
+            }
+        }
     }
 
     async fn catch_up(

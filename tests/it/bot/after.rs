@@ -23,7 +23,7 @@ fn runs(stage: &Stage, host: &str) -> Vec<String> {
     stage.rehearsal.running(&target(&format!("web@{host}"))).iter().map(ToString::to_string).collect()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn another_try_goes_on_where_it_failed() {
     let stage = holding().await;
     assert_eq!(runs(&stage, "appserver1"), ["build-42"], "nothing is put back while people think");
@@ -32,7 +32,7 @@ async fn another_try_goes_on_where_it_failed() {
     assert_eq!((runs(&stage, "appserver1"), runs(&stage, "appserver2")), (vec!["build-42".into()], vec!["build-42".into()]));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_host_can_be_left_out_and_runs_what_it_ran() {
     let stage = holding().await;
     let (live, _) = stage.sees(&["#2 deploy", "holding"]).await;
@@ -45,7 +45,7 @@ async fn a_host_can_be_left_out_and_runs_what_it_ran() {
     assert!(stage.rehearsal.violations().is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn without_a_word_everything_is_put_back() {
     let stage = holding().await;
     stage.later(601).await;
@@ -53,7 +53,7 @@ async fn without_a_word_everything_is_put_back() {
     assert_eq!((runs(&stage, "appserver1"), runs(&stage, "appserver2")), (vec!["build-41".into()], vec!["build-41".into()]));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn everything_can_be_left_as_it_is() {
     let stage = holding().await;
     stage.say("dora", "!keep").await;
@@ -65,7 +65,7 @@ async fn everything_can_be_left_as_it_is() {
     stage.deploy(3, "build-43").await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_quorum_keeps_hosts_from_being_left_out() {
     let stage = Stage::new(&fleet("on_failure = { hold = \"10m\", quorum = 2 }", "")).await;
     stage.deploy(1, "build-41").await;
@@ -78,7 +78,7 @@ async fn a_quorum_keeps_hosts_from_being_left_out() {
     stage.sees(&["#2", "Put back"]).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_is_stuck_can_be_put_back_again_or_left() {
     let stage = Stage::new(&fleet("", "")).await;
     stage.deploy(1, "build-41").await;
@@ -93,7 +93,7 @@ async fn what_is_stuck_can_be_put_back_again_or_left() {
     stage.deploy(3, "build-43").await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_is_stuck_can_be_tried_again() {
     let stage = Stage::new(&fleet("", "")).await;
     stage.deploy(1, "build-41").await;
@@ -106,7 +106,7 @@ async fn what_is_stuck_can_be_tried_again() {
     assert!(stage.ledger.lock(&name("antisocial"), &name("production")).unwrap().is_none());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_cross_at_the_closing_message_reverts_while_it_is_watched() {
     let stage = Stage::new(&fleet("bake = \"10m\"", "")).await;
     stage.deploy(1, "build-41").await;
@@ -119,7 +119,7 @@ async fn a_cross_at_the_closing_message_reverts_while_it_is_watched() {
     stage.sees(&["#3 antisocial production runs build-41"]).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_does_not_stay_healthy_is_reverted() {
     let stage = Stage::new(&fleet("bake = \"10m\"", "")).await;
     stage.deploy(1, "build-41").await;
@@ -130,7 +130,7 @@ async fn what_does_not_stay_healthy_is_reverted() {
     stage.sees(&["#3 antisocial production runs build-41"]).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_stays_well_is_kept_and_a_cross_comes_too_late() {
     let stage = Stage::new(&fleet("bake = \"1s\"", "")).await;
     stage.deploy(1, "build-41").await;
@@ -143,7 +143,7 @@ async fn what_stays_well_is_kept_and_a_cross_comes_too_late() {
     assert_eq!(stage.room.count(&["is reverted"]), 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_authors_of_what_failed_are_called_if_the_policy_says_so() {
     for (policy, said) in [("mention_authors = true", "since build-41: @dora"), ("mention_authors = false", "since build-41: Dora")]
     {

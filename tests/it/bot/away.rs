@@ -7,7 +7,7 @@ use super::stage::Stage;
 use super::{fleet, votes};
 use crate::sample::*;
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_vote_that_came_in_while_the_bot_was_away_counts() {
     let mut stage = Stage::new(&fleet(&votes(1), "")).await;
     stage.say("anna", "!deploy antisocial build-42").await;
@@ -20,7 +20,7 @@ async fn a_vote_that_came_in_while_the_bot_was_away_counts() {
     assert_eq!(stage.state(1).votes[&name("berta")].found, Found::AfterReconnect);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_vote_that_was_taken_back_while_the_service_was_away_counts_no_longer() {
     let stage = Stage::new(&fleet(&votes(2), "")).await;
     stage.say("anna", "!deploy antisocial build-42").await;
@@ -33,7 +33,7 @@ async fn a_vote_that_was_taken_back_while_the_service_was_away_counts_no_longer(
     assert!(matches!(stage.state(1).phase, Phase::AwaitingApproval(_)));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_was_under_way_goes_on_and_the_rooms_are_told() {
     let mut stage = Stage::new(&fleet("", "")).await;
     stage.rehearsal.fault(Fault::apply("healthy web@appserver2").hangs());
@@ -51,7 +51,7 @@ async fn what_was_under_way_goes_on_and_the_rooms_are_told() {
     stage.sees(&["#2 antisocial production runs build-43"]).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_old_command_is_asked_about_and_runs_when_its_author_says_so() {
     let stage = Stage::new(&fleet("", "")).await;
     let old = stage.now().checked_sub(jiff::SignedDuration::from_mins(5)).unwrap();
@@ -67,7 +67,7 @@ async fn an_old_command_is_asked_about_and_runs_when_its_author_says_so() {
     stage.sees(&["#1 antisocial production runs build-42"]).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn rooms_that_were_down_are_brought_up_to_date_and_nothing_is_shown_twice() {
     let stage = Stage::new(&fleet(&votes(1), "")).await;
     stage.say("anna", "!deploy antisocial build-42").await;

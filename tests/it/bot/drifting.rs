@@ -6,7 +6,7 @@ use super::fleet;
 use super::stage::{Room, Stage};
 use crate::sample::*;
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_difference_is_told_once_and_when_it_is_over() {
     let mut stage = Stage::bare(&fleet("", ""), vec![Room::new("room", "terminal")]);
     stage.habits().drift_every = Duration::from_millis(200);

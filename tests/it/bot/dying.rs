@@ -79,6 +79,8 @@ struct Scenario {
     policy: fn() -> String,
     /// An action that fails in it.
     fails: Option<&'static str>,
+    /// Whether people vote while the bot is dead, if they were asked already.
+    votes_while_away: bool,
     /// The phase that it comes to.
     ends: &'static str,
     /// What the targets run then.
@@ -122,6 +124,9 @@ async fn live(scenario: Scenario, write: u64, death: Death) -> bool {
         if let Some(action) = scenario.fails.filter(|_| !knows_of_a_failure(&stage)) {
             // What nobody wrote down is tried again, and is as broken as before.
             stage.rehearsal.fault(Fault::apply(action));
+        }
+        if scenario.votes_while_away {
+            stage.votes_if_asked(1 + scenario.before.len() as u64).await;
         }
         stage.start().await;
         assert!(!play(&mut stage, scenario).await, "{context}: it dies once");
@@ -189,7 +194,7 @@ async fn die_everywhere(scenario: Scenario) {
     assert!(write > 10, "it has writes to die at");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_deploy_with_votes() {
     let policy = || votes(1);
     die_everywhere(Scenario {
@@ -197,13 +202,14 @@ async fn a_deploy_with_votes() {
         command: "!deploy antisocial build-43",
         policy,
         fails: None,
+        votes_while_away: true,
         ends: "succeeded",
         runs: "build-43",
     })
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_deploy_that_is_put_back() {
     let fails = Some("healthy web@appserver2");
     let policy = || votes(1);
@@ -212,13 +218,14 @@ async fn a_deploy_that_is_put_back() {
         command: "!deploy antisocial build-43",
         policy,
         fails,
+        votes_while_away: false,
         ends: "undone",
         runs: "build-42",
     })
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_revert() {
     let policy = || votes(1).replace("votes = 1", "votes = 1, commands = [\"deploy\"]");
     die_everywhere(Scenario {
@@ -226,13 +233,14 @@ async fn a_revert() {
         command: "!revert antisocial",
         policy,
         fails: None,
+        votes_while_away: true,
         ends: "succeeded",
         runs: "build-41",
     })
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_restart() {
     let policy = || votes(1);
     die_everywhere(Scenario {
@@ -240,13 +248,14 @@ async fn a_restart() {
         command: "!restart antisocial",
         policy,
         fails: None,
+        votes_while_away: false,
         ends: "succeeded",
         runs: "build-42",
     })
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_command_that_is_run_once() {
     let policy = || votes(1);
     die_everywhere(Scenario {
@@ -254,6 +263,7 @@ async fn a_command_that_is_run_once() {
         command: "!run antisocial manage check",
         policy,
         fails: None,
+        votes_while_away: true,
         ends: "succeeded",
         runs: "build-42",
     })

@@ -6,6 +6,7 @@ mod away;
 mod drifting;
 mod dying;
 mod stage;
+mod time;
 mod votes;
 mod waiting;
 

@@ -5,10 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use shipmate::bot::{Bot, End, Habits, Parts};
 use shipmate::chat::{Chat, ChatError, ChatEvent, Reply, text};
-use shipmate::clock::Clock;
 use shipmate::domain::build::{Build, BuildOutcome};
 use shipmate::domain::deployment::DeploymentState;
 use shipmate::domain::message::{Account, Message, MessageRef, RoomId};
@@ -25,10 +24,11 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::time::Time;
 use crate::sample::{name, release};
 
 /// How long anything may take before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// A room of a chat service that the test plays.
 pub struct Room {
@@ -276,7 +276,7 @@ pub struct Stage {
     pub ledger: Ledger,
     pub room: Arc<Room>,
     rooms: Vec<Arc<Room>>,
-    now: Arc<Mutex<Timestamp>>,
+    time: Time,
     folder: tempfile::TempDir,
     habits: Habits,
     run: Option<Run>,
@@ -299,14 +299,15 @@ impl Stage {
         for number in 41..50 {
             rehearsal.push(&release(&format!("build-{number}")), Behaviour::good());
         }
+        let ledger = Ledger::in_memory();
         Stage {
             rehearsal,
             fleet: Arc::new(fleet),
-            ledger: Ledger::in_memory(),
+            // A Wednesday.
+            time: Time::begin("2026-11-25T10:00:00Z".parse().unwrap(), ledger.clone()),
+            ledger,
             room: rooms[0].clone(),
             rooms,
-            // A Wednesday.
-            now: Arc::new(Mutex::new("2026-11-25T10:00:00Z".parse().unwrap())),
             folder: tempfile::tempdir().unwrap(),
             habits: Habits { drift_every: Duration::ZERO, ..Habits::default() },
             run: None,
@@ -320,7 +321,7 @@ impl Stage {
 
     /// The same of a bot that may die while it starts.
     pub async fn try_start(&mut self) -> Result<(), ()> {
-        let now = self.now.clone();
+        self.time.follow(&self.ledger);
         for room in &self.rooms {
             room.state.lock().unwrap().listener = None;
         }
@@ -337,7 +338,7 @@ impl Stage {
             redactor: Redactor::default(),
             heartbeat: Some(self.folder.path().join("alive")),
             habits: self.habits.clone(),
-            clock: Clock::new(move || *now.lock().unwrap()),
+            clock: self.time.clock(),
         });
         let bot = bot.await.map_err(drop)?;
         let shutdown = CancellationToken::new();
@@ -391,17 +392,13 @@ impl Stage {
         &mut self.habits
     }
 
-    /// Time goes by; whoever waits for a time looks again when something is said.
-    pub async fn later(&self, seconds: i64) {
-        {
-            let mut now = self.now.lock().unwrap();
-            *now = now.checked_add(SignedDuration::from_secs(seconds)).unwrap();
-        }
-        self.say("anna", "!queue").await;
+    /// Time goes by.
+    pub async fn later(&self, seconds: u64) {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
     }
 
     pub fn now(&self) -> Timestamp {
-        *self.now.lock().unwrap()
+        self.time.now()
     }
 
     pub async fn say(&self, who: &str, text: &str) -> Message {
@@ -476,7 +473,8 @@ impl Stage {
                 }
             }
         };
-        timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("#{number} is {}, not {word}", is()));
+        let room = || self.room.texts().join("\n---\n");
+        timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("#{number} is {}, not {word}; the room shows:\n{}", is(), room()));
     }
 
     /// The number of the newest deployment.
@@ -488,19 +486,24 @@ impl Stage {
     pub async fn votes_and_waits(&self, number: u64, word: &str) {
         let vote = async {
             // It may ask nobody, and it may ask again.
-            let (mut changed, asks) = (self.room.changed.subscribe(), format!("#{number} "));
+            let mut changed = self.room.changed.subscribe();
             loop {
                 changed.borrow_and_update();
-                let call = self.room.find(&[&asks, "needs 1 vote (0 so far)"]).map(|(call, _)| call);
-                if let Some(call) = call.filter(|call| self.room.emojis(call).is_empty()) {
-                    self.room.react("berta", "✅", &call).await;
-                }
+                self.votes_if_asked(number).await;
                 changed.changed().await.unwrap();
             }
         };
         tokio::select! {
             () = vote => {}
             () = self.reaches_at_last(number, word) => {}
+        }
+    }
+
+    /// Votes for a deployment if the room asks for it and nobody did yet.
+    pub async fn votes_if_asked(&self, number: u64) {
+        let call = self.room.find(&[&format!("#{number} "), "needs 1 vote (0 so far)"]).map(|(call, _)| call);
+        if let Some(call) = call.filter(|call| self.room.emojis(call).is_empty()) {
+            self.room.react("berta", "✅", &call).await;
         }
     }
 

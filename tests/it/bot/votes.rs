@@ -8,7 +8,7 @@ use crate::sample::*;
 
 const CALL: &[&str] = &["deploy antisocial production", "needs"];
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_deploy_waits_for_the_vote_of_another_person_and_then_runs() {
     let stage = Stage::new(&fleet(&votes(1), "")).await;
     stage.say("anna", "!deploy antisocial build-42").await;
@@ -27,7 +27,7 @@ async fn a_deploy_waits_for_the_vote_of_another_person_and_then_runs() {
     assert_eq!(stage.ledger.summary(shipmate::domain::names::DeploymentId(1)).unwrap().unwrap().approved_by, [name("berta")]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn votes_that_dont_count_are_told_so_once_and_start_nothing() {
     let stage = Stage::new(&fleet(&votes(1), "")).await;
     stage.say("anna", "!deploy antisocial build-42").await;
@@ -46,7 +46,7 @@ async fn votes_that_dont_count_are_told_so_once_and_start_nothing() {
     assert!(stage.rehearsal.transcript().is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn two_votes_are_two_people_not_two_accounts() {
     let stage = Stage::new(&fleet(&votes(2), "")).await;
     stage.say("anna", "!deploy antisocial build-42").await;
@@ -61,7 +61,7 @@ async fn two_votes_are_two_people_not_two_accounts() {
     assert_eq!(stage.state(1).counted, [name("berta"), name("carl")]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_no_wins_over_any_number_of_votes() {
     let stage = Stage::new(&fleet(&votes(2), "")).await;
     stage.say("anna", "!deploy antisocial build-42").await;
@@ -73,7 +73,7 @@ async fn a_no_wins_over_any_number_of_votes() {
     assert!(stage.rehearsal.transcript().is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_vote_that_was_taken_back_counts_no_longer() {
     let stage = Stage::new(&fleet(&votes(2), "")).await;
     stage.say("anna", "!deploy antisocial build-42").await;
@@ -87,7 +87,7 @@ async fn a_vote_that_was_taken_back_counts_no_longer() {
     assert!(matches!(stage.state(1).phase, Phase::AwaitingApproval(_)));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_changes_after_the_call_voids_the_votes_and_people_are_asked_anew() {
     let stage = Stage::new(&fleet(&votes(2), "")).await;
     stage.say("anna", "!deploy antisocial build-42").await;
@@ -111,7 +111,7 @@ async fn what_changes_after_the_call_voids_the_votes_and_people_are_asked_anew()
     assert_eq!(stage.state(1).plan.release, other);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_votes_go_with_the_message() {
     let stage = Stage::new(&fleet(&votes(2), "")).await;
     stage.say("anna", "!deploy antisocial build-42").await;
@@ -125,7 +125,7 @@ async fn the_votes_go_with_the_message() {
     stage.sees(&["was deleted, and the votes with it"]).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_call_expires() {
     let stage = Stage::new(&fleet(&votes(1), "")).await;
     stage.say("anna", "!deploy antisocial build-42").await;
@@ -138,7 +138,7 @@ async fn a_call_expires() {
     assert!(stage.rehearsal.transcript().is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn where_a_vote_must_be_typed_an_emoji_is_not_enough_and_the_code_is() {
     let policy = r#"approval = { votes = 1, groups = ["approvers"], strength = "typed" }"#;
     let stage = Stage::new(&fleet(policy, "")).await;
@@ -154,7 +154,7 @@ async fn where_a_vote_must_be_typed_an_emoji_is_not_enough_and_the_code_is() {
     assert_eq!(stage.state(1).votes[&name("berta")].found, Found::Typed);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_group_is_read_again_at_the_start() {
     let more = "[groups.approvers]\nroles = [\"discord:9\"]\n";
     let policy = r#"approval = { votes = 2, groups = ["approvers"] }"#;
@@ -175,7 +175,7 @@ async fn the_group_is_read_again_at_the_start() {
     assert_eq!(stage.state(1).counted, [name("berta"), name("carl")]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_emergency_needs_no_votes_is_marked_for_ever_and_wants_a_review() {
     let stage = Stage::new(&fleet(&votes(1), "")).await;
     stage.say("anna", "!deploy antisocial build-42 --emergency \"the site is down\"").await;
@@ -194,7 +194,7 @@ async fn an_emergency_needs_no_votes_is_marked_for_ever_and_wants_a_review() {
     stage.sees(&["carl may not"]).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn people_see_the_rehearsal_before_they_vote() {
     let policy = format!("{}\nrehearse = [\"migrate --plan\"]", votes(1));
     let stage = Stage::new(&fleet(&policy, "")).await;
@@ -206,7 +206,7 @@ async fn people_see_the_rehearsal_before_they_vote() {
     assert_eq!(stage.room.count(&["rehearse"]), 0, "a rehearsal is no deployment to people: {:#?}", stage.room.texts());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_account_becomes_a_persons_by_a_code_said_on_both_sides() {
     let (one, other) = (Room::new("room", "terminal"), Room::new("other", "discord"));
     let mut stage = Stage::bare(&fleet(&votes(1), ""), vec![one, other.clone()]);
@@ -231,7 +231,7 @@ async fn an_account_becomes_a_persons_by_a_code_said_on_both_sides() {
     assert_eq!(stage.state(1).counted, [name("berta")]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_command_that_is_said_to_read_only_needs_votes_too() {
     let policy = r#"approval = { votes = 1, groups = ["approvers"], commands = ["run"] }"#;
     let stage = Stage::new(&fleet(policy, "")).await;

@@ -7,7 +7,7 @@ use shipmate::engine::rehearsal::Fault;
 use super::stage::Stage;
 use super::{STAGING, fleet, votes};
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_second_deploy_waits_for_the_first_one_and_is_planned_anew() {
     let stage = Stage::new(&fleet("", "")).await;
     stage.deploy(1, "build-41").await;
@@ -28,7 +28,7 @@ async fn a_second_deploy_waits_for_the_first_one_and_is_planned_anew() {
     stage.sees(&["#4 antisocial production restarted by berta"]).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_newer_build_takes_the_place_of_one_that_waits_but_not_its_votes() {
     let stage = Stage::new(&fleet(&votes(2), "")).await;
     for tag in ["build-42", "build-43"] {
@@ -43,7 +43,7 @@ async fn a_newer_build_takes_the_place_of_one_that_waits_but_not_its_votes() {
     stage.sees(&["→ build-43", "needs 2 votes (0 so far)"]).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_cancel_ends_what_waits_and_touches_nothing() {
     let stage = Stage::new(&fleet(&votes(1), "")).await;
     stage.say("anna", "!deploy antisocial build-42").await;
@@ -53,7 +53,7 @@ async fn a_cancel_ends_what_waits_and_touches_nothing() {
     assert!(stage.rehearsal.transcript().is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_lock_keeps_everything_out_until_it_is_taken_off_or_over() {
     let stage = Stage::new(&fleet("", "")).await;
     stage.deploy(1, "build-41").await;
@@ -80,7 +80,7 @@ async fn a_lock_keeps_everything_out_until_it_is_taken_off_or_over() {
     stage.deploy(3, "build-43").await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_lock_that_is_put_on_while_people_vote_stops_it_at_the_start() {
     let stage = Stage::new(&fleet(&votes(1), "")).await;
     stage.say("anna", "!deploy antisocial build-42").await;
@@ -92,7 +92,7 @@ async fn a_lock_that_is_put_on_while_people_vote_stops_it_at_the_start() {
     assert!(stage.rehearsal.transcript().is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn after_what_the_policy_names_the_environment_is_locked_and_a_revert_may_pass() {
     let stage = Stage::new(&fleet("lock_after = [\"undone\", \"revert\"]\nrevert_through_lock = true", "")).await;
     stage.deploy(1, "build-41").await;
@@ -107,7 +107,7 @@ async fn after_what_the_policy_names_the_environment_is_locked_and_a_revert_may_
     stage.sees(&["#4 antisocial production runs build-41"]).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_freeze_refuses_at_the_request_and_at_the_start() {
     let policy = format!(
         "{}\nfreeze = [{{ from = \"fri 16:00\", to = \"mon 08:00\", zone = \"Europe/Berlin\", reason = \"weekend\" }}]",
@@ -130,7 +130,7 @@ async fn a_freeze_refuses_at_the_request_and_at_the_start() {
     stage.sees(&["#2 antisocial production runs build-43"]).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_good_build_of_the_branch_goes_out_by_itself_through_the_same_gate() {
     let stage = Stage::new(&fleet("automatic = { branch = \"main\" }", "")).await;
     stage.sees(&["#1 antisocial production runs build-41", "by shipmate"]).await;
@@ -147,7 +147,7 @@ async fn a_good_build_of_the_branch_goes_out_by_itself_through_the_same_gate() {
     assert!(stage.ledger.automatic().unwrap().is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn with_votes_needed_a_build_asks() {
     let stage = Stage::new(&fleet(&format!("{}\nautomatic = {{ branch = \"main\" }}", votes(1)), "")).await;
     let (call, _) = stage.sees(&["→ build-41", "asked for by shipmate", "needs 1 vote"]).await;
@@ -155,7 +155,7 @@ async fn with_votes_needed_a_build_asks() {
     stage.sees(&["#1 antisocial production runs build-41"]).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn production_takes_only_what_ended_well_in_staging() {
     let stage = Stage::new(&fleet("after = \"staging\"", STAGING)).await;
     stage.say("anna", "!deploy antisocial build-42 production").await;
@@ -166,7 +166,7 @@ async fn production_takes_only_what_ended_well_in_staging() {
     stage.sees(&["#2 antisocial production runs build-42"]).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn who_may_not_any_more_when_the_turn_comes_is_refused() {
     let more = "[groups.deployers]\nroles = [\"discord:1\"]\n";
     let stage = Stage::new(&fleet("", more)).await;
@@ -183,7 +183,7 @@ async fn who_may_not_any_more_when_the_turn_comes_is_refused() {
     assert!(matches!(stage.state(2).phase, Phase::Rejected(_)));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn who_may_not_hurry_any_more_when_the_turn_comes_is_refused() {
     let policy = r#"approval = { votes = 1, groups = ["approvers"], emergency = { groups = ["oncall"] } }"#;
     let more = "[groups.oncall]\nroles = [\"discord:1\"]\n[groups.deployers]\nroles = [\"discord:2\"]\n";

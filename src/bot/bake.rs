@@ -81,7 +81,7 @@ impl Bot {
         }
     }
 
-    /// Reverts it, and tells the rooms why.
+    /// Reverts it, and tells the rooms why: in this order, since a bot that dies in between must not have said it in vain.
     async fn unbake(
         &self,
         id: DeploymentId,
@@ -89,11 +89,11 @@ impl Bot {
         by: Option<PersonName>,
         why: String,
     ) -> Result<(), LedgerError> {
-        self.ledger.tell(Notice::BakeFailed { id, by, why }, None, self.now()).await?;
         let reverted = match self.revert_of(state) {
             Ok(invocation) => act::act(self, &access::by_policy(invocation), None, Occasion::Bake { of: id }).await,
             Err(refusal) => Err(refusal),
         };
+        self.ledger.tell(Notice::BakeFailed { id, by, why }, None, self.now()).await?;
         if let Err(refusal) = reverted {
             let why = quoted(refusal)?;
             self.ledger.tell(Notice::NotReverted { id, why }, None, self.now()).await?;

@@ -17,7 +17,7 @@ use shipmate::http::{Accepted, App, Condition, Health, HealthReport, Intake, Int
 use shipmate::secret::Secret;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
 pub const SECRET: &str = "s3cret-of-the-tests";
@@ -30,6 +30,10 @@ const SUCCESS: &str = include_str!("../data/builds/generic-success.json");
 #[derive(Default)]
 pub struct FakeIntake {
     pub taken: Mutex<Vec<(&'static str, Notice)>>,
+    /// The app `slow` has come, and waits for...
+    came: Notify,
+    /// ...this.
+    go_on: Notify,
 }
 
 #[async_trait]
@@ -39,7 +43,10 @@ impl Intake for FakeIntake {
         for notice in notices {
             match notice.project.as_str() {
                 "refused" => return Err(IntakeError("the disk is full".to_owned())),
-                "slow" => tokio::time::sleep(Duration::from_millis(300)).await,
+                "slow" => {
+                    self.came.notify_one();
+                    self.go_on.notified().await;
+                }
                 _ => {}
             }
             if let (Ok(app), Some(tag)) = (notice.project.parse(), &notice.tag) {
@@ -335,10 +342,11 @@ async fn a_connection_serves_many_requests_and_idles_briefly() {
 async fn connections_beyond_the_bound_wait_for_their_turn() {
     let server = Running::start(Limits { connections: 2, ..Limits::default() }, vec![]).await;
     let mut first = Client::connect(server.address).await;
-    let second = Client::connect(server.address).await;
-    first.send("GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n", b"").await;
-    first.answer().await.unwrap();
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    let mut second = Client::connect(server.address).await;
+    for client in [&mut first, &mut second] {
+        client.send("GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n", b"").await;
+        client.answer().await.unwrap();
+    }
     let mut third = Client::connect(server.address).await;
     third.send("GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n", b"").await;
     assert!(tokio::time::timeout(Duration::from_millis(100), third.answer()).await.is_err());
@@ -353,11 +361,12 @@ async fn the_shutdown_finishes_what_runs_and_takes_no_more() {
     let body = notice("slow");
     busy.send(&format!("POST /builds/generic HTTP/1.1\r\nhost: x\r\n{}content-length: {}\r\n\r\n", bearer(), body.len()), &body)
         .await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    server.intake.came.notified().await;
     server.stop();
+    assert!(idle.answer().await.is_none());
+    server.intake.go_on.notify_one();
     assert_eq!(busy.answer().await.unwrap().status, 202);
     assert!(busy.answer().await.is_none());
-    assert!(idle.answer().await.is_none());
     tokio::time::timeout(Duration::from_secs(2), server.served).await.unwrap().unwrap();
     assert!(TcpStream::connect(server.address).await.is_err());
     assert_eq!(server.intake.taken.lock().unwrap().len(), 1);
@@ -368,8 +377,10 @@ async fn the_shutdown_does_not_wait_for_ever() {
     let limits = Limits { drain: Duration::from_millis(100), ..Limits::default() };
     let mut server = Running::start(limits, vec![]).await;
     let mut stuck = Client::connect(server.address).await;
-    stuck.send("POST /builds/generic HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n", b"{").await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    let head =
+        format!("POST /builds/generic HTTP/1.1\r\nhost: x\r\n{}expect: 100-continue\r\ncontent-length: 10\r\n\r\n", bearer());
+    stuck.send(&head, b"").await;
+    assert_eq!(stuck.answer().await.unwrap().status, 100, "it waits for the body");
     server.stop();
     tokio::time::timeout(Duration::from_secs(2), server.served).await.unwrap().unwrap();
 }

@@ -141,7 +141,8 @@ fn masters(below: &Path) -> usize {
     String::from_utf8_lossy(&output.stdout).trim().parse().unwrap()
 }
 
-async fn until(what: &str, holds: impl Fn() -> bool) {
+/// Waits until something outside holds.
+pub async fn until(what: &str, holds: impl Fn() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < Duration::from_secs(10), "{what}");
@@ -196,7 +197,7 @@ async fn a_task_whose_connection_broke_is_lost_and_its_result_is_taken_afterward
     scene.apply(&plan, &scene.pull(&web)).await.unwrap();
     let task = scene.task(&web, &["migrate"], Millis::seconds(60));
     let (result, ()) = tokio::join!(scene.apply(&plan, &task), async {
-        tokio::time::sleep(Duration::from_millis(900)).await;
+        until("it runs", || scene.heard.has("migrate begins")).await;
         world.rig.does(&["cut", "1"]);
     });
     fails(result, FailureKind::Lost);

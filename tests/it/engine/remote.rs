@@ -10,6 +10,7 @@ use shipmate::engine::ssh::control::ControlDir;
 use shipmate::engine::ssh::exec::{Ended, Within};
 use shipmate::engine::ssh::links::Links;
 
+use super::reach::until;
 use super::scene::{Scene, fails};
 use super::ssh::{RigWorld, open};
 use super::world::Company;
@@ -69,8 +70,9 @@ async fn a_command_that_leaves_a_child_behind_has_ended_all_the_same() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_whose_connection_broke_is_lost() {
     let world = open(Company::Alone).await;
-    let ((result, _), ()) = tokio::join!(run(&world, &["sleep", "5"], SOON), async {
-        tokio::time::sleep(Duration::from_millis(1200)).await;
+    let runs = || world.rig.on("appserver1", "pgrep -fc 'sleep 5.047[3]' || true").trim() != "0";
+    let ((result, _), ()) = tokio::join!(run(&world, &["sleep", "5.0473"], SOON), async {
+        until("it runs", runs).await;
         world.rig.does(&["cut", "1"]);
     });
     fails(result, FailureKind::Lost);

@@ -47,6 +47,11 @@ impl Heard {
         std::mem::take(&mut *self.lines.lock().unwrap()).join("\n")
     }
 
+    /// Whether a line like this has come.
+    pub fn has(&self, line: &str) -> bool {
+        self.lines.lock().unwrap().iter().any(|heard| heard.contains(line))
+    }
+
     /// All notes so far, and none left.
     pub fn notes(&self) -> Vec<String> {
         std::mem::take(&mut *self.notes.lock().unwrap())

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use futures_util::future::join_all;
 use shipmate::domain::deployment::{Failure, Outcome};
@@ -16,6 +17,7 @@ use shipmate::domain::spec::{
 use shipmate::domain::step::{Aim, Step};
 use shipmate::engine::rehearsal::Rehearsal;
 use shipmate::engine::{Engine, Output};
+use shipmate::runbook::{Catalog, Runbook, Work};
 
 /// A name, or whatever is made from a text.
 pub fn name<T: FromStr>(text: &str) -> T
@@ -202,6 +204,32 @@ pub fn files(tag: Option<&str>, revert: Option<&str>) -> TagFiles {
 /// The steps of `commands/deploy.toml`.
 pub fn deploy_steps() -> Vec<Step> {
     vec![Step::Preflight {}, Step::Pull {}, Step::Tasks {}, Step::Switch {}, Step::Record {}, Step::Prune {}]
+}
+
+/// The name of a shipped command that acts on hosts, and what it is made of.
+pub type Shipped = (String, Aim, Vec<Step>);
+
+/// All of them.
+pub fn shipped() -> Vec<Shipped> {
+    let catalog = Catalog::builtin().unwrap();
+    let of_steps = |runbook: &Arc<Runbook>| match &runbook.work {
+        Work::Steps { aim, steps } => Some((runbook.name.to_string(), *aim, steps.clone())),
+        Work::Builtin(_) => None,
+    };
+    let shipped: Vec<Shipped> = catalog.runbooks().filter_map(of_steps).collect();
+    assert!(shipped.len() >= 4);
+    shipped
+}
+
+/// What a shipped command is for where build-42 runs and build-41 ran before, and the build that it brings.
+pub fn purpose(command: &str) -> (Purpose, &'static str) {
+    match command {
+        "deploy" => (Purpose::Deploy, "build-43"),
+        "revert" => (Purpose::Revert, "build-41"),
+        "restart" => (Purpose::Restart, "build-42"),
+        "run" => (Purpose::Run { command: vec!["migrate".into()], read: false }, "build-42"),
+        other => panic!("what does {other} do here?"),
+    }
 }
 
 /// Something asked of the planner.

@@ -2,6 +2,7 @@
 
 mod contract;
 mod measure;
+mod mishaps;
 mod reach;
 mod registries;
 mod remote;

@@ -4,45 +4,21 @@ use async_trait::async_trait;
 use shipmate::domain::deployment::{Failure, FailureKind, Outcome};
 use shipmate::domain::names::{Digest, Tag};
 use shipmate::domain::observed::Observed;
-use shipmate::domain::plan::{Action, Plan, Purpose, Target};
+use shipmate::domain::plan::{Action, Plan, Target};
 use shipmate::domain::spec::EnvironmentSpec;
-use shipmate::domain::step::{Aim, Step};
 use shipmate::engine::rehearsal::{Fault, Rehearsal};
 use shipmate::engine::{Engine, Output, ResolveError};
 use shipmate::pipeline::{Driven, Steering};
-use shipmate::runbook::{Catalog, Work};
 
 use super::Scene;
 use crate::sample::*;
-
-/// The name of a shipped command that acts on hosts, and what it is made of.
-type Shipped = (String, Aim, Vec<Step>);
-
-fn shipped() -> Vec<Shipped> {
-    let catalog = Catalog::builtin().unwrap();
-    let shipped: Vec<Shipped> = catalog
-        .runbooks()
-        .filter_map(|runbook| match &runbook.work {
-            Work::Steps { aim, steps } => Some((runbook.name.to_string(), *aim, steps.clone())),
-            Work::Builtin(_) => None,
-        })
-        .collect();
-    assert!(shipped.len() >= 4);
-    shipped
-}
 
 /// build-42 runs and build-41 is kept; the plan is that of the command.
 async fn about((command, aim, steps): &Shipped) -> Scene {
     let mut scene = Scene::new().await;
     scene.deploy().await.expect_phase("succeeded");
     scene.rehearsal.turn_page();
-    let (purpose, tag) = match command.as_str() {
-        "deploy" => (Purpose::Deploy, "build-43"),
-        "revert" => (Purpose::Revert, "build-41"),
-        "restart" => (Purpose::Restart, "build-42"),
-        "run" => (Purpose::Run { command: vec!["manage".into(), "check".into()], read: false }, "build-42"),
-        other => panic!("what does {other} do here?"),
-    };
+    let (purpose, tag) = purpose(command);
     let observed = scene.rehearsal.observed(&scene.spec);
     scene.plan = Ask { nonce: tag, ..Ask::new(&scene.spec, &observed).recorded(&release("build-42")) }
         .plan(purpose, *aim, &release(tag), steps)

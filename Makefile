@@ -16,11 +16,11 @@ test: cargo ## all tests, those with real SSH and Docker too (needs root or sudo
 	tests/rig/install
 	cargo test --locked; rc=$$?; tests/rig/rig down; exit $$rc
 
-bench: cargo ## all figures of the README but the store's: about 12 minutes once it is built
+bench: cargo ## all figures of the README but the store's: about 14 minutes once it is built
 	tests/rig/install
 	cargo bench --locked --no-run --bench webhooks
 	cargo build --locked --release
-	bench/run 3
+	bench/run 5
 	WEB="1 2 3 4 5 6 7 8" WRK=9 BEAT=10 TOOLS="floor serial,shipmate serial,floor bluegreen,shipmate bluegreen" bench/run 3
 	cargo bench --locked --bench webhooks
 

@@ -12,7 +12,7 @@ use crate::domain::message::Account;
 use crate::domain::names::{AppName, CommandName, EnvironmentName, GroupName, PersonName};
 use crate::domain::permission::{Decision, Question, decide};
 use crate::domain::policy::{ApprovalPolicy, Policy, Standing};
-use crate::fleet::{Fleet, Person};
+use crate::fleet::Fleet;
 use crate::runbook::{Argument, Invocation, Kind, Runbook, Work};
 
 /// Who asks for what the policy does by itself.
@@ -98,12 +98,6 @@ pub fn standing_of(fleet: &Fleet, account: &Account, platform_roles: &BTreeSet<S
     Standing { account: account.clone(), person: Some(person.name.clone()), groups }
 }
 
-/// A person as the rules see them wherever they speak: without the roles that a chat would add.
-pub fn standing_of_person(person: &Person) -> Standing {
-    let account = person.accounts.first().cloned().unwrap_or_else(|| Account(person.name.to_string()));
-    Standing { account, person: Some(person.name.clone()), groups: person.groups.clone() }
-}
-
 /// Checks one command of somebody.
 ///
 /// # Errors
@@ -128,8 +122,8 @@ pub fn bot() -> PersonName {
     named(BOT)
 }
 
-/// A person who asked for something, as the rules see them by the groups that they are in now.
-pub fn standing_now(fleet: &Fleet, person: &PersonName, groups: BTreeSet<GroupName>) -> Standing {
+/// A person as the rules see them wherever they speak, in these groups.
+pub fn standing_of_person(fleet: &Fleet, person: &PersonName, groups: BTreeSet<GroupName>) -> Standing {
     let known = fleet.people.get(person);
     let account = known.and_then(|person| person.accounts.first().cloned());
     // While nobody has an entry, whoever is at the terminal owns the bot.
@@ -350,7 +344,8 @@ health = { running = "1s" }
     #[test]
     fn a_person_stands_the_same_wherever_they_are_asked_about() {
         let fleet = fleet(vec![]);
-        let anna = standing_of_person(&fleet.people[&"anna".parse::<PersonName>().unwrap()]);
+        let person = &fleet.people[&"anna".parse::<PersonName>().unwrap()];
+        let anna = standing_of_person(&fleet, &person.name, person.groups.clone());
         let subject = Subject::of(&fleet, &runbook("deploy"), Some(&"blog".parse().unwrap()), None);
         let through = decision(&fleet, &anna, &runbook("deploy"), &subject).through;
         assert_eq!(through, Some(Through::Group("deployers".parse().unwrap())));

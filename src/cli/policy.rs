@@ -109,7 +109,7 @@ impl<'a> Case<'a> {
 fn standing(fleet: &Fleet, asker: &Asker) -> Standing {
     match asker {
         Asker::Person(name) => match fleet.people.get(name) {
-            Some(person) => access::standing_of_person(person),
+            Some(person) => access::standing_of_person(fleet, name, person.groups.clone()),
             None => access::standing_of(fleet, &Account(name.to_string()), &BTreeSet::new()),
         },
         Asker::Account { account, roles } => access::standing_of(fleet, account, roles),

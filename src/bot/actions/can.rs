@@ -5,14 +5,14 @@ use crate::bot::{Bot, Refusal, views};
 use crate::chat::Reply;
 use crate::runbook::Invocation;
 
-pub(super) fn answer(bot: &Bot, asked: &Invocation) -> Result<Reply, Refusal> {
+pub(super) async fn answer(bot: &Bot, asked: &Invocation) -> Result<Reply, Refusal> {
     let person = asked.person.as_ref().and_then(|name| bot.fleet.people.get(name));
     let runbook = asked.command.as_ref().and_then(|name| bot.catalog.get(name));
     let (Some(person), Some(runbook)) = (person, runbook) else {
         return Err(Refusal::told("name a person and a command"));
     };
     let spec = bot.environment(asked)?;
-    let standing = access::standing_of_person(person);
+    let standing = access::standing_of_person(&bot.fleet, &person.name, bot.groups_of(&person.name).await?);
     let subject = Subject::of(&bot.fleet, runbook, Some(&spec.app), Some(&spec.environment));
     Ok(views::can(&views::Can {
         person: &person.name,

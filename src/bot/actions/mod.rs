@@ -69,7 +69,7 @@ pub async fn answer(
         Builtin::Why => why::answer(bot, what).await,
         Builtin::Link => link::link(bot, what, message).await,
         Builtin::Unlink => link::unlink(bot, asked).await,
-        Builtin::Can => can::answer(bot, what),
+        Builtin::Can => can::answer(bot, what).await,
     }
     .map(Some)
 }

@@ -134,7 +134,7 @@ impl Bot {
         }
         let Ok(invocation) = self.invocation(order, (&state.plan.app, &state.plan.environment)) else { return Ok(None) };
         let groups = self.groups_of(&state.by).await?;
-        Ok(Some((access::standing_now(&self.fleet, &state.by, groups), invocation)))
+        Ok(Some((access::standing_of_person(&self.fleet, &state.by, groups), invocation)))
     }
 }
 

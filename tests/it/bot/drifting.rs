@@ -1,6 +1,9 @@
-//! The drift watch: what differs from the record is told once, with what to type, and once more when it is over.
+//! What the bot looks at by itself. What differs from the record is told once, with what to type, and once more when it is over; the
+//! journal's head is told once a day.
 
 use std::time::Duration;
+
+use shipmate::domain::daily::Daily;
 
 use super::fleet;
 use super::stage::{Room, Stage};
@@ -22,4 +25,27 @@ async fn a_difference_is_told_once_and_when_it_is_over() {
     stage.sees(&["is not as recorded", "appserver1"]).await;
     assert_eq!(stage.room.count(&["is not as recorded"]), 2);
     assert_eq!(stage.room.count(&["is as recorded again"]), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_journals_head_is_told_once_a_day_whatever_ended_in_between() {
+    let mut stage = Stage::bare(&fleet("", ""), vec![Room::new("room", "terminal")]);
+    let zone = jiff::tz::TimeZone::UTC;
+    stage.habits().post_head = Some(Daily { at: "12:00".parse().unwrap(), zone });
+    stage.start().await;
+    // It was never told, so it is due at once.
+    let (_, first) = stage.sees(&["the journal's head today: "]).await;
+    let told = first.split("head today: ").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+    assert!(first.contains(&format!("audit verify --expect {told}")), "{first}");
+    stage.deploy(1, "build-41").await;
+    stage.later(3600).await;
+    stage.stop().await;
+    stage.start().await;
+    stage.deploy(2, "build-42").await;
+    assert_eq!(stage.room.count(&["the journal's head today: "]), 1, "it is before noon");
+    stage.later(3600).await;
+    stage.room.sees_times(2, &["the journal's head today: "]).await;
+    stage.deploy(3, "build-43").await;
+    stage.later(24 * 3600).await;
+    stage.room.sees_times(3, &["the journal's head today: "]).await;
 }

@@ -175,13 +175,24 @@ impl Room {
     /// Waits until a message shows all of these words; the newest that does.
     #[track_caller]
     pub fn sees<'a>(&'a self, words: &'a [&'a str]) -> impl Future<Output = (MessageRef, String)> + 'a {
+        self.until(words, move |room| room.find(words))
+    }
+
+    /// Waits until so many messages show all of these words.
+    #[track_caller]
+    pub fn sees_times<'a>(&'a self, times: usize, words: &'a [&'a str]) -> impl Future<Output = ()> + 'a {
+        self.until(words, move |room| (room.count(words) == times).then_some(()))
+    }
+
+    #[track_caller]
+    fn until<'a, T: 'a>(&'a self, words: &'a [&'a str], found: impl Fn(&Room) -> Option<T> + 'a) -> impl Future<Output = T> + 'a {
         let caller = std::panic::Location::caller();
         async move {
             let mut changed = self.changed.subscribe();
             let wait = async {
                 loop {
                     changed.borrow_and_update();
-                    if let Some(found) = self.find(words) {
+                    if let Some(found) = found(self) {
                         return found;
                     }
                     changed.changed().await.unwrap();

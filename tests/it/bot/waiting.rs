@@ -170,7 +170,11 @@ async fn production_takes_only_what_ended_well_in_staging() {
 async fn who_may_not_any_more_when_the_turn_comes_is_refused() {
     let more = "[groups.deployers]\nroles = [\"discord:1\"]\n";
     let stage = Stage::new(&fleet("", more)).await;
+    stage.say("anna", "!can dora deploy antisocial").await;
+    stage.sees(&["dora may not deploy antisocial production"]).await;
     stage.room.give_role("dora", "discord:1");
+    stage.say("anna", "!can dora deploy antisocial").await;
+    stage.sees(&["dora may deploy antisocial production"]).await;
     stage.rehearsal.fault(Fault::apply("start web@appserver2").hangs());
     stage.say("anna", "!deploy antisocial build-42").await;
     stage.sees(&["#1 deploy", "running"]).await;

@@ -76,11 +76,7 @@ impl Ledger {
             if let (Some(holder), None) = (&holder, &ask.order) {
                 return Err(RequestError::Locked { by: holder.clone() });
             }
-            // What is urgent doesn't queue behind what waits, only behind what runs.
-            let urgent = ask
-                .order
-                .as_ref()
-                .is_some_and(|order| matches!(order.occasion, Occasion::Emergency { .. } | Occasion::Bake { .. }));
+            let urgent = ask.order.as_ref().is_some_and(|order| order.occasion.is_urgent());
             let waits = ask.order.is_some() && (ask.waits || holder.is_some() || (ahead && !urgent));
             let id = DeploymentId(projection::counts(&writer.rows)?.deployments + 1);
             let Ask { plan, by, cause, order, calls, .. } = ask;

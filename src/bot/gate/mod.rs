@@ -187,6 +187,7 @@ impl Bot {
             return Ok(None);
         }
         let asked = waiting.iter().any(|(_, state)| matches!(state.phase, Phase::AwaitingApproval(_)));
+        waiting.sort_by_key(|(_, state)| !state.order.as_ref().is_some_and(|order| order.occasion.is_urgent()));
         for (id, state) in waiting {
             match &state.phase {
                 Phase::Queued => match self.approval_of(&state) {
@@ -255,6 +256,10 @@ impl Bot {
         else {
             return Ok(false);
         };
+        // It waits until there is space again.
+        if self.ledger.refuses_actions().is_some() {
+            return Ok(false);
+        }
         let Some(build) = self.ledger.build_at(seq)? else { return Ok(false) };
         if self.comes_later(place, &build.tag)? {
             return Ok(false);

@@ -59,6 +59,16 @@ pub enum Occasion {
     Rehearsal,
 }
 
+impl Occasion {
+    /// Whether it doesn't queue behind what waits, only behind what runs.
+    pub fn is_urgent(&self) -> bool {
+        match self {
+            Occasion::Emergency { .. } | Occasion::Bake { .. } => true,
+            Occasion::Person | Occasion::Build { .. } | Occasion::Rehearsal => false,
+        }
+    }
+}
+
 /// How a vote came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

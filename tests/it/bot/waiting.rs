@@ -206,3 +206,28 @@ async fn who_may_not_hurry_any_more_when_the_turn_comes_is_refused() {
     stage.sees(&["#2", "was not started", "the policy doesn't let you do without votes here"]).await;
     assert!(matches!(stage.state(2).phase, Phase::Rejected(_)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_emergency_goes_before_what_waits() {
+    let policy =
+        r#"approval = { votes = 1, groups = ["approvers"], commands = ["deploy"], emergency = { groups = ["deployers"] } }"#;
+    let stage = Stage::new(&fleet(policy, "")).await;
+    stage.say("anna", "!deploy antisocial build-42 --emergency \"to begin with\"").await;
+    stage.reaches_at_last(1, "succeeded").await;
+    stage.rehearsal.fault(Fault::apply("start web@appserver2").hangs());
+    stage.say("anna", "!deploy antisocial build-43 --emergency \"and on\"").await;
+    stage.sees(&["#2 deploy", "running"]).await;
+    stage.say("anna", "!restart antisocial").await;
+    stage.sees(&["#3", "waits"]).await;
+    stage.say("anna", "!deploy antisocial build-45").await;
+    stage.sees(&["#4", "waits"]).await;
+    stage.say("berta", "!deploy antisocial build-44 --emergency \"it burns\"").await;
+    stage.sees(&["#5", "waits"]).await;
+    stage.rehearsal.hanging().await;
+    stage.rehearsal.go_on();
+    stage.reaches_at_last(5, "succeeded").await;
+    stage.reaches_at_last(3, "succeeded").await;
+    let started = |number| stage.state(number).started_at.unwrap();
+    assert!(started(2) < started(5) && started(5) < started(3));
+    assert!(stage.state(4).started_at.is_none(), "it asks for votes");
+}

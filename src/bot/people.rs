@@ -28,7 +28,8 @@ impl Bot {
         Ok(Standing { account: account.clone(), person, groups })
     }
 
-    /// The groups that a person is in now: those of the fleet file, and those that the chats' own roles stand for.
+    /// The groups that a person is in now: those of the fleet file, and those that the chats' own roles stand for. Only the roles of
+    /// accounts in the fleet file count: whoever links a stranger's account must not get what that one may.
     pub(super) async fn groups_of(&self, person: &PersonName) -> Result<BTreeSet<GroupName>, LedgerError> {
         let Some(entry) = self.fleet.people.get(person) else {
             return Ok(BTreeSet::new());
@@ -37,9 +38,7 @@ impl Bot {
         if self.fleet.access.platform_roles.is_empty() {
             return Ok(groups);
         }
-        let linked = self.ledger.links()?.into_iter().filter(|(_, of)| of == person).map(|(account, _)| account);
-        let accounts: BTreeSet<Account> = entry.accounts.iter().cloned().chain(linked).collect();
-        for account in &accounts {
+        for account in &entry.accounts {
             for chat in &self.chats {
                 // A chat that doesn't answer gives no rights.
                 let roles = self.within_deadline(chat.roles(account)).await.unwrap_or_default();

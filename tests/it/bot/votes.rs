@@ -241,3 +241,22 @@ async fn a_command_that_is_said_to_read_only_needs_votes_too() {
     stage.room.react("berta", "✅", &call).await;
     stage.sees(&["`manage flush` ended with exit status 0"]).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_roles_of_a_linked_account_are_not_the_persons() {
+    let (one, other) = (Room::new("room", "terminal"), Room::new("other", "discord"));
+    let more = "[groups.approvers]\nroles = [\"discord:9\"]\n";
+    let mut stage = Stage::bare(&fleet(&votes(1), more), vec![one, other.clone()]);
+    stage.start().await;
+    other.give_role("77", "discord:9");
+    other.say("77", "!link", stage.now()).await;
+    let (_, text) = other.sees(&["to make discord:77 yours"]).await;
+    let code = text.split("!link ").nth(1).unwrap().split('`').next().unwrap().to_owned();
+    stage.say("dora", &format!("!link {code}")).await;
+    stage.sees(&["discord:77 is dora's from now on"]).await;
+    stage.say("anna", "!deploy antisocial build-42").await;
+    let (call, _) = other.sees(CALL).await;
+    other.react("77", "✅", &call).await;
+    other.sees(&["the policy counts the votes of others"]).await;
+    assert!(stage.state(1).votes.is_empty());
+}

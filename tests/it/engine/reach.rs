@@ -242,7 +242,8 @@ async fn a_balancer_that_is_down_is_found_before_anything_is_touched() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn people_on_the_host_see_tags() {
-    let world = open(Company::Shared).await;
+    // A host's tags of the image are everybody's: alone, so that nobody else pulls or prunes meanwhile.
+    let world = open(Company::Alone).await;
     let scene = Scene::new(&world).await;
     let worker = scene.target("worker", 1);
     let plan = scene.plan("build-41", Vec::new()).await;

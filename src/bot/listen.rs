@@ -29,7 +29,7 @@ const QUEUE: usize = 256;
 /// The longest reason of an emergency, in characters.
 const REASON: usize = 200;
 
-/// How many reactions may wait to be decided. Those of open calls that are dropped are found at the next look back.
+/// How many reactions may wait to be decided. Those that are dropped at open calls are found by a look at these.
 const REACTIONS: usize = 1024;
 
 /// How often an answer is tried, with a growing wait in between: half an hour in all.
@@ -70,15 +70,17 @@ impl Bot {
             let Some(event) = events.recv().await else { break Heard::Nobody };
             match event {
                 ChatEvent::Message(message) => self.heard(message, &mut queues).await,
-                ChatEvent::Reacted { .. }
-                | ChatEvent::Unreacted { .. }
-                | ChatEvent::Deleted { .. }
-                | ChatEvent::Connected { .. } => {
+                ChatEvent::Reacted { to: ref at, .. }
+                | ChatEvent::Unreacted { to: ref at, .. }
+                | ChatEvent::Deleted { message: ref at } => {
+                    let room = at.room.clone();
                     // The loop must stay free for messages.
                     if reactions.try_send(event).is_err() {
-                        tracing::warn!("too many reactions at once; some are passed over until the next look back");
+                        tracing::warn!(%room, "too many reactions at once; those at open calls are looked at soon");
+                        self.look_soon(&room);
                     }
                 }
+                ChatEvent::Connected { room } => self.look_soon(&room),
                 ChatEvent::Closed => break Heard::Goodbye,
             }
         };
@@ -115,7 +117,17 @@ impl Bot {
         let (to, mut events) = mpsc::channel(REACTIONS);
         let bot = self.clone();
         let decide = async move {
-            while let Some(event) = events.recv().await {
+            loop {
+                let event = tokio::select! {
+                    event = events.recv() => event,
+                    () = bot.look.notified() => {
+                        if let Err(error) = bot.look_now().await {
+                            bot.fail(&error);
+                        }
+                        continue;
+                    }
+                };
+                let Some(event) = event else { return };
                 let decided = match event {
                     ChatEvent::Reacted { to, author, emoji } => match bot.reacted(&to, &author, &emoji).await {
                         Ok(what) => {
@@ -130,8 +142,7 @@ impl Bot {
                         taken
                     }
                     ChatEvent::Deleted { message } => bot.votes_lost(&message).await,
-                    ChatEvent::Connected { room } => bot.look_back(&room).await,
-                    ChatEvent::Message(_) | ChatEvent::Closed => Ok(()),
+                    ChatEvent::Connected { .. } | ChatEvent::Message(_) | ChatEvent::Closed => Ok(()),
                 };
                 if let Err(error) = decided {
                     bot.fail(&error);

@@ -89,6 +89,10 @@ pub struct Inner {
     posting: BTreeMap<RoomId, tokio::sync::Mutex<()>>,
     /// Who said that the commands of a message be run after all.
     run_again: Mutex<BTreeSet<(MessageRef, Account)>>,
+    /// The rooms at whose open calls there may be votes that nobody told the bot of.
+    unseen: Mutex<BTreeSet<RoomId>>,
+    /// Wakes whoever decides about reactions, to look at them.
+    look: Notify,
     drives: TaskTracker,
     /// Wakes the gate when something may have changed that isn't a fact.
     gate: Notify,
@@ -156,6 +160,8 @@ impl Bot {
             heartbeat: parts.heartbeat,
             clock: parts.clock,
             run_again: Mutex::default(),
+            unseen: Mutex::default(),
+            look: Notify::new(),
             posting,
             drives: TaskTracker::new(),
             gate: Notify::new(),

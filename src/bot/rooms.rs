@@ -177,10 +177,12 @@ impl Room {
             None => self.bot.within_deadline(self.chat.post(&self.room, reply, key)).await?,
         };
         let watched = !self.is_over(post)?;
-        self.bot.ledger.shown(self.room.clone(), id, message.clone(), watched, self.bot.now()).await?;
+        self.bot.ledger.shown(self.room.clone(), id, message, watched, self.bot.now()).await?;
         drop(posting);
-        // It may have been there all along: an earlier life showed it, died before that was recorded, and people voted since.
-        self.bot.look_at(post, &message).await?;
+        if matches!(post, Post::Votes { .. }) {
+            // It may have been there all along: an earlier life showed it, died before that was recorded, and people voted since.
+            self.bot.look_soon(&self.room);
+        }
         self.shown.insert(id, (hash(reply), Instant::now()));
         if let (Post::Closing { id }, Some(message)) = (post, &asked) {
             let succeeded = self.bot.ledger.state(*id)?.is_some_and(|state| state.phase == Phase::Succeeded);

@@ -4,6 +4,7 @@
 //! emojis at each open call are compared with what is recorded: what came in meanwhile counts as found then.
 
 use std::collections::BTreeSet;
+use std::sync::PoisonError;
 
 use super::{Bot, views};
 use crate::chat::{ChatError, Reply};
@@ -165,28 +166,41 @@ impl Bot {
         Ok(shown.filter(|(_, _, shows)| shows == message).map(|(_, post, _)| post).next())
     }
 
-    /// Compares the emojis at a room's open calls with what is recorded.
-    pub(super) async fn look_back(&self, room: &RoomId) -> Result<(), LedgerError> {
-        for (_, post, message) in self.ledger.live(room)? {
-            self.look_at(&post, &message).await?;
+    /// Has the room's open calls looked at, by the one that decides about all reactions: another would race with it.
+    pub(super) fn look_soon(&self, room: &RoomId) {
+        self.unseen.lock().unwrap_or_else(PoisonError::into_inner).insert(room.clone());
+        self.look.notify_one();
+    }
+
+    /// Looks at the open calls of all rooms that were to be looked at soon.
+    pub(super) async fn look_now(&self) -> Result<(), LedgerError> {
+        let rooms = std::mem::take(&mut *self.unseen.lock().unwrap_or_else(PoisonError::into_inner));
+        for room in rooms {
+            self.look_back(&room).await?;
         }
         Ok(())
     }
 
-    /// The same of one message; anything but an open call is passed over.
-    pub(super) async fn look_at(&self, post: &Post, message: &MessageRef) -> Result<(), LedgerError> {
-        let Some(chat) = self.chat_of(&message.room).filter(|chat| !chat.forgets()) else { return Ok(()) };
-        let Post::Votes { seq } = post else { return Ok(()) };
-        let Some((id, call)) = self.open_call(*seq)? else { return Ok(()) };
-        match self.within_deadline(chat.reactions(message)).await {
-            Ok(emojis) => self.catch_up(id, &call.hash, message, &emojis).await,
-            Err(ChatError::Gone(_)) => self.votes_lost(message).await,
-            Err(error) => {
-                let room = &message.room;
-                tracing::warn!(%room, %error, "the votes that came in meanwhile can't be read; they are at the next look");
-                Ok(())
-            }
+    /// Compares the emojis at a room's open calls with what is recorded.
+    async fn look_back(&self, room: &RoomId) -> Result<(), LedgerError> {
+        let Some(chat) = self.chat_of(room).filter(|chat| !chat.forgets()) else { return Ok(()) };
+        for (_, post, message) in self.ledger.live(room)? {
+            let Post::Votes { seq } = post else { continue };
+            let Some((id, call)) = self.open_call(seq)? else { continue };
+            let emojis = match self.within_deadline(chat.reactions(&message)).await {
+                Ok(emojis) => emojis,
+                Err(ChatError::Gone(_)) => {
+                    self.votes_lost(&message).await?;
+                    continue;
+                }
+                Err(error) => {
+                    tracing::warn!(%room, %error, "the votes that came in meanwhile can't be read; they are at the next look");
+                    continue;
+                }
+            };
+            self.catch_up(id, &call.hash, &message, &emojis).await?;
         }
+        Ok(())
     }
 
     async fn catch_up(

@@ -36,6 +36,8 @@ pub struct Room {
     platform: &'static str,
     state: Mutex<State>,
     changed: watch::Sender<u64>,
+    /// Held while the service is slow to tell what emojis are at a message.
+    reading: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -62,7 +64,8 @@ fn rendered(reply: &Reply) -> String {
 
 impl Room {
     pub fn new(id: &str, platform: &'static str) -> Arc<Room> {
-        Arc::new(Room { id: RoomId(id.to_owned()), platform, state: Mutex::default(), changed: watch::Sender::new(0) })
+        let (state, changed, reading) = (Mutex::default(), watch::Sender::new(0), tokio::sync::Mutex::default());
+        Arc::new(Room { id: RoomId(id.to_owned()), platform, state, changed, reading })
     }
 
     pub fn account(&self, who: &str) -> Account {
@@ -124,6 +127,11 @@ impl Room {
     /// The service is back after a gap.
     pub async fn reconnect(&self) {
         self.event(ChatEvent::Connected { room: self.id.clone() }).await;
+    }
+
+    /// As long as this is held, the service has looked what emojis are at a message, and not yet told it.
+    pub async fn is_slow(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.reading.lock().await
     }
 
     /// Whether the service answers.
@@ -259,14 +267,16 @@ impl Chat for Service {
     }
 
     async fn reactions(&self, message: &MessageRef) -> Result<Vec<(Account, String)>, ChatError> {
-        let state = self.0.state.lock().unwrap();
-        if state.down {
-            return Err(ChatError::Unavailable("the service is down".into()));
-        }
-        match state.shown.iter().find(|shown| shown.id == message.id && !shown.gone) {
-            Some(shown) => Ok(shown.emojis.iter().cloned().collect()),
-            None => Err(ChatError::Gone(message.clone())),
-        }
+        let found = {
+            let state = self.0.state.lock().unwrap();
+            if state.down {
+                return Err(ChatError::Unavailable("the service is down".into()));
+            }
+            let shown = state.shown.iter().find(|shown| shown.id == message.id && !shown.gone);
+            shown.map(|shown| shown.emojis.iter().cloned().collect()).ok_or_else(|| ChatError::Gone(message.clone()))
+        };
+        drop(self.0.reading.lock().await);
+        found
     }
 
     async fn roles(&self, account: &Account) -> Result<BTreeSet<String>, ChatError> {

@@ -260,3 +260,19 @@ async fn the_roles_of_a_linked_account_are_not_the_persons() {
     other.sees(&["the policy counts the votes of others"]).await;
     assert!(stage.state(1).votes.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_vote_that_comes_while_the_bot_looks_for_votes_is_not_taken_for_one_that_is_gone() {
+    let stage = Stage::new(&fleet(&votes(2), "")).await;
+    let slow = stage.room.is_slow().await;
+    stage.say("anna", "!deploy antisocial build-42").await;
+    let (call, _) = stage.sees(&["needs 2 votes"]).await;
+    // By now it has asked for the emojis, and there were none.
+    stage.later(1).await;
+    stage.room.react("berta", "✅", &call).await;
+    stage.later(1).await;
+    drop(slow);
+    stage.sees(&["(1 so far)"]).await;
+    stage.room.react("carl", "✅", &call).await;
+    stage.sees(&["#1 antisocial production runs build-42"]).await;
+}

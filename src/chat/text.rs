@@ -4,7 +4,7 @@
 //! or a program's output says can move the cursor, change a colour or reverse the reading direction.
 
 use comfy_table::{ContentArrangement, Table, presets};
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 use super::{Block, Reply, Tone};
 use crate::domain::names::{is_invisible, printable};
@@ -193,16 +193,13 @@ pub(super) fn wrapped(part: Part, indent: &str, text: &str, limit: Option<usize>
 /// Cuts a text into pieces of at most `room` columns; at least one piece.
 pub(super) fn chunks(text: &str, room: Option<usize>) -> Vec<String> {
     let mut pieces = vec![String::new()];
-    let mut used = 0;
     for c in text.chars() {
-        let columns = c.width().unwrap_or(0);
-        if used > 0 && room.is_some_and(|room| used + columns > room) {
-            pieces.push(String::new());
-            used = 0;
-        }
-        used += columns;
-        if let Some(piece) = pieces.last_mut() {
-            piece.push(c);
+        let Some(piece) = pieces.last_mut() else { break };
+        piece.push(c);
+        // Measured as a whole: a digit with a variation selector is wider than the two alone.
+        if room.is_some_and(|room| width(piece) > room) && piece.chars().nth(1).is_some() {
+            piece.pop();
+            pieces.push(c.into());
         }
     }
     pieces
@@ -279,6 +276,14 @@ m4 ▸ a[2Jbc31md ef
   │ ef
   │ xyz";
         assert_eq!(shown(&reply(evil, body), None), expected);
+    }
+
+    #[test]
+    fn a_sign_that_another_one_widens_is_measured_with_it() {
+        assert_eq!(chunks("a0\u{fe0f}0", Some(3)), ["a0\u{fe0f}", "0"]);
+        assert_eq!(chunks("ab0\u{fe0f}0", Some(3)).iter().map(|piece| width(piece)).max(), Some(3));
+        assert_eq!(chunks("界界", Some(1)), ["界", "界"]);
+        assert_eq!(chunks("", Some(1)), [""]);
     }
 
     proptest! {

@@ -32,6 +32,15 @@ impl fmt::Display for BuildOutcome {
     }
 }
 
+/// The number that CI gave a build: the pipeline counts up, so a higher one was started later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildNumber {
+    /// Which pipeline of which source counts. Those of two pipelines say nothing about each other.
+    pub pipeline: String,
+    /// The number.
+    pub number: u64,
+}
+
 /// One build of one app, as announced. Free text in it (branch, author, message, url) is for showing only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Build {
@@ -41,6 +50,9 @@ pub struct Build {
     pub tag: Tag,
     /// How it ended.
     pub outcome: BuildOutcome,
+    /// Its number, where the source counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<BuildNumber>,
     /// The image's digest, where the source knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
@@ -83,6 +95,15 @@ impl Build {
         }
     }
 
+    /// Whether it was started later than `other`, which came as another announcement. A slow build, and an old one that is run
+    /// again, end after newer ones: the order in which two ended decides only where their numbers can't.
+    pub fn is_newer_than(&self, other: &Build, announced_later: bool) -> bool {
+        match (&self.number, &other.number) {
+            (Some(this), Some(that)) if this.pipeline == that.pipeline && this.number != that.number => this.number > that.number,
+            _ => announced_later,
+        }
+    }
+
     /// Takes over what `other` knows and this one doesn't. It stays announced by the first source, at the first time.
     pub fn complete(&mut self, other: Build) {
         fn fill<T>(known: &mut Option<T>, told: Option<T>) {
@@ -90,6 +111,7 @@ impl Build {
                 *known = told;
             }
         }
+        fill(&mut self.number, other.number);
         fill(&mut self.digest, other.digest);
         fill(&mut self.commit, other.commit);
         fill(&mut self.branch, other.branch);

@@ -30,6 +30,20 @@ pub enum Notice {
         tag: Tag,
         /// Why, for people.
         why: String,
+        /// The fact that announced the build. Another build of the same environment may have come in meanwhile.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seq: Option<u64>,
+    },
+    /// A build that would be deployed by itself came in after a newer one, and isn't.
+    Overtaken {
+        /// The app.
+        app: AppName,
+        /// The environment.
+        environment: EnvironmentName,
+        /// The build's tag.
+        tag: Tag,
+        /// The newer one.
+        by: Tag,
     },
     /// Somebody does without the votes that it takes: everybody whose vote would count is called.
     Emergency {

@@ -9,7 +9,7 @@ use regex::{Regex, RegexBuilder};
 use super::reader::{Table, Value};
 use super::template::Template;
 use crate::builds::Notice;
-use crate::domain::build::Build;
+use crate::domain::build::{Build, BuildNumber};
 use crate::domain::names::{AppName, Tag, printable};
 use crate::nearest::{did_you_mean, hint, listed};
 
@@ -185,10 +185,15 @@ fn build(app: AppName, tag: Tag, source: &str, notice: &Notice, at: Timestamp) -
             && *url == printable(url, 2000)
             && !url.contains(' ')
     };
+    let pipeline = || {
+        let words = [Some(source), Some(notice.project.as_str()), notice.workflow.as_deref()];
+        printable(&words.into_iter().flatten().collect::<Vec<_>>().join(" "), 2 * LONGEST)
+    };
     Build {
         app,
         tag,
         outcome: notice.outcome,
+        number: notice.number.map(|number| BuildNumber { pipeline: pipeline(), number }),
         digest: notice.digest.clone(),
         commit: notice.commit.clone(),
         branch: line(&notice.branch, 200),
@@ -245,14 +250,18 @@ mod tests {
     use crate::domain::build::BuildOutcome;
     use crate::fleet::Fleet;
 
-    /// What a fleet with the apps `antisocial` and `blog` and these rules makes of a notice from Jenkins.
-    fn matched(rules: &str, notice: Notice) -> Result<String, String> {
+    /// A fleet with the apps `antisocial` and `blog` and these rules.
+    fn fleet(rules: &str) -> Fleet {
         let role = "{ hosts = [\"h\"], health = { running = \"5s\" } }";
         let app = |name: &str| {
             format!("[apps.{name}]\nimage = \"{name}\"\nenvironments.x = {{ roles.web = {role}, tag_folder = false }}\n")
         };
-        let fleet = Fleet::parse("f", &format!("{}{}{rules}", app("antisocial"), app("blog"))).unwrap();
-        match fleet.build("jenkins", &notice, Timestamp::UNIX_EPOCH) {
+        Fleet::parse("f", &format!("{}{}{rules}", app("antisocial"), app("blog"))).unwrap()
+    }
+
+    /// What such a fleet makes of a notice from Jenkins.
+    fn matched(rules: &str, notice: Notice) -> Result<String, String> {
+        match fleet(rules).build("jenkins", &notice, Timestamp::UNIX_EPOCH) {
             BuildMatch::Build(build) => Ok(format!("{} {}", build.app, build.tag)),
             BuildMatch::NoRule(reason) => Err(format!("no rule: {reason}")),
             BuildMatch::Filtered(reason) => Err(format!("filtered: {reason}")),
@@ -296,6 +305,20 @@ mod tests {
         }
         let tagged = Notice { tag: Some("1.0".to_owned()), ..notice("blog") };
         assert_eq!(matched(&rule(""), tagged), ok("blog 1.0"));
+    }
+
+    #[test]
+    fn each_pipeline_counts_its_own_builds() {
+        let rule = |source| format!("[[builds]]\nsource = \"{source}\"\napp = \"blog\"\nproject = '.*'\ntag = \"$number\"\n");
+        let fleet = fleet(&(rule("jenkins") + &rule("github")));
+        let number = |source, notice: Notice| match fleet.build(source, &notice, Timestamp::UNIX_EPOCH) {
+            BuildMatch::Build(build) => build.number.map(|number| (number.pipeline, number.number)),
+            other => panic!("{other:?}"),
+        };
+        let counted = |pipeline: &str| Some((pipeline.to_owned(), 42));
+        assert_eq!(number("jenkins", notice("team/blog")), counted("jenkins team/blog"));
+        let workflow = Notice { workflow: Some("Image".to_owned()), ..notice("team/blog") };
+        assert_eq!(number("github", workflow), counted("github team/blog Image"));
     }
 
     #[test]

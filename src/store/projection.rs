@@ -15,7 +15,7 @@ use crate::domain::build::{Build, BuildOutcome};
 use crate::domain::deployment::{DeploymentState, Event, Occasion, Phase, next};
 use crate::domain::environment_lock::EnvironmentLock;
 use crate::domain::message::{Message, MessageRef, RoomId};
-use crate::domain::names::DeploymentId;
+use crate::domain::names::{AppName, DeploymentId, EnvironmentName};
 use crate::domain::notice::Notice;
 use crate::domain::plan::{Plan, Purpose, Target};
 
@@ -64,8 +64,10 @@ pub(super) fn project(
     match fact {
         Fact::Built { build, keys, completes, automatic } => {
             built(rows, seq, build, keys, *completes)?;
+            let announced = completes.unwrap_or(seq).to_be_bytes();
             for environment in automatic {
-                rows.put(rows::automatic(&build.app, environment), seq.to_be_bytes().to_vec())?;
+                rows.put(rows::automatic(&build.app, environment), announced.to_vec())?;
+                rows.put(rows::followed(&build.app, environment), announced.to_vec())?;
             }
         }
         Fact::Heard { message } => heard(rows, seq, message)?,
@@ -153,7 +155,7 @@ fn answered(rows: &mut Overlay<'_>, message: &MessageRef) -> Result<(), StoreErr
 
 fn told(rows: &mut Overlay<'_>, (seq, at): (u64, Timestamp), notice: &Notice) -> Result<(), StoreError> {
     match notice {
-        Notice::NotAutomatic { app, environment, .. } => rows.remove(rows::automatic(app, environment))?,
+        Notice::NotAutomatic { app, environment, seq: build, .. } => no_longer_automatic(rows, app, environment, *build)?,
         Notice::Drift { app, environment, fingerprint, .. } => {
             rows.put(rows::drift(app, environment), fingerprint.as_bytes().to_vec())?;
         }
@@ -171,6 +173,7 @@ fn told(rows: &mut Overlay<'_>, (seq, at): (u64, Timestamp), notice: &Notice) ->
         | Notice::Back { .. }
         | Notice::BakeFailed { .. }
         | Notice::NotReverted { .. }
+        | Notice::Overtaken { .. }
         | Notice::Baked { .. } => {}
     }
     post(rows, &Post::Told { seq })
@@ -275,13 +278,21 @@ fn requested(
     rows.put_json(rows::summary(id), &Summary::of(id, state))?;
     rows.put(rows::history(app, environment, id), Vec::new())?;
     if let Some(Occasion::Build { seq }) = state.order.as_ref().map(|order| &order.occasion) {
-        let row = rows::automatic(app, environment);
-        // A newer build may have come in between.
-        if rows.get(&row)?.as_deref() == Some(&seq.to_be_bytes()[..]) {
-            rows.remove(row)?;
-        }
+        no_longer_automatic(rows, app, environment, Some(*seq))?;
     }
     cause.map_or(Ok(()), |cause| answered(rows, cause))
+}
+
+/// A build was asked for, or can't be. A newer one may have come in between.
+fn no_longer_automatic(
+    rows: &mut Overlay<'_>,
+    app: &AppName,
+    environment: &EnvironmentName,
+    seq: Option<u64>,
+) -> Result<(), StoreError> {
+    let row = rows::automatic(app, environment);
+    let waits = rows.get(&row)?.map(|seq| rows::number(&seq)).transpose()?;
+    if seq.is_some() && waits != seq { Ok(()) } else { rows.remove(row) }
 }
 
 /// The lock is granted, and the rooms see it run.
@@ -308,6 +319,9 @@ fn ended(rows: &mut Overlay<'_>, at: Timestamp, id: DeploymentId, state: &Deploy
     if is_what_runs && lands(purpose) {
         record_targets(rows, at, id, state)?;
     }
+    if is_what_runs {
+        follow(rows, state)?;
+    }
     if is_shown(state) { post(rows, &Post::Closing { id }) } else { Ok(()) }
 }
 
@@ -321,6 +335,20 @@ fn leave_lock(rows: &mut Overlay<'_>, plan: &Plan, id: DeploymentId) -> Result<(
     match holders.next() {
         Some(first) => rows.put_json(row, &Lock { id: first, stuck: holders.collect() }),
         None => rows.remove(row),
+    }
+}
+
+/// Builds that go out by themselves are counted on from the one that a person deployed: CI's numbers may have begun anew.
+fn follow(rows: &mut Overlay<'_>, state: &DeploymentState) -> Result<(), StoreError> {
+    let plan = &state.plan;
+    let by_person = match state.order.as_ref().map(|order| &order.occasion) {
+        Some(Occasion::Person | Occasion::Emergency { .. }) => plan.purpose == Purpose::Deploy,
+        Some(Occasion::Build { .. } | Occasion::Bake { .. } | Occasion::Rehearsal) | None => false,
+    };
+    let row = rows::followed(&plan.app, &plan.environment);
+    match rows.get(&rows::tag(&plan.app, &plan.release.tag))? {
+        Some(build) if by_person && rows.get(&row)?.is_some() => rows.put(row, build),
+        Some(_) | None => Ok(()),
     }
 }
 

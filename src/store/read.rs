@@ -19,6 +19,9 @@ use crate::domain::message::{Message, MessageRef, RoomId};
 use crate::domain::names::{AppName, DeploymentId, EnvironmentName, Tag};
 use crate::domain::plan::Target;
 
+/// How many good builds may have come in after a newer one.
+const LATE: usize = 32;
+
 impl Ledger {
     /// The newest durable fact.
     pub fn head(&self) -> Head {
@@ -158,22 +161,35 @@ impl Ledger {
         })
     }
 
-    /// The number of the fact that announced a tag's newest build: higher means later.
+    /// Whether a tag's newest build is newer than another tag's. One that nobody announced is neither newer nor older.
     ///
     /// # Errors
     /// When the ledger failed, or the store is damaged.
-    pub fn build_number(&self, app: &AppName, tag: &Tag) -> Result<Option<u64>, LedgerError> {
-        self.read(|rows| rows.get(&rows::tag(app, tag))?.map(|seq| rows::number(&seq)).transpose())
+    pub fn is_newer_build(&self, app: &AppName, tag: &Tag, than: &Tag) -> Result<bool, LedgerError> {
+        self.read(|rows| {
+            let announced = |tag| {
+                let Some(seq) = rows.get(&rows::tag(app, tag))?.map(|seq| rows::number(&seq)).transpose()? else { return Ok(None) };
+                Ok(lookup::build(rows, app, seq)?.map(|build| (seq, build)))
+            };
+            let newer = |((this, build), (that, other)): ((u64, Build), (u64, Build))| build.is_newer_than(&other, this > that);
+            Ok::<_, StoreError>(announced(tag)?.zip(announced(than)?).is_some_and(newer))
+        })
     }
 
-    /// The newest good build whose tag wasn't built badly since.
+    /// The newest good build whose tag wasn't built badly since: of those that came in last, the one that was started last.
     ///
     /// # Errors
     /// When the ledger failed, or the store is damaged.
     pub fn newest_good_build(&self, app: &AppName) -> Result<Option<Build>, LedgerError> {
         self.read(|rows| {
-            let found = self.inner.store.scan(rows::good_builds(app), Direction::Backward, 1)?;
-            found.first().map_or(Ok(None), |(key, _)| lookup::build(rows, app, rows::last_number(key)?))
+            let mut newest: Option<Build> = None;
+            for (key, _) in self.inner.store.scan(rows::good_builds(app), Direction::Backward, LATE)? {
+                let Some(build) = lookup::build(rows, app, rows::last_number(&key)?)? else { continue };
+                if newest.as_ref().is_none_or(|newest| build.is_newer_than(newest, false)) {
+                    newest = Some(build);
+                }
+            }
+            Ok(newest)
         })
     }
 

@@ -11,12 +11,13 @@ use super::committer::Writer;
 use super::gate::{Ask, Granted};
 use super::ledger::Ledger;
 use super::projection::{self, Lock};
-use super::{Fact, LedgerError, PostId, RequestError, lookup, rows};
+use super::{Fact, LedgerError, PostId, RequestError, StoreError, lookup, rows};
 use crate::domain::build::Build;
 use crate::domain::deployment::{Choice, DeploymentState, Event, Phase, next};
 use crate::domain::environment_lock::{EnvironmentLock, Locker};
 use crate::domain::message::{Message, MessageRef, RoomId};
-use crate::domain::names::{DeploymentId, EnvironmentName, PersonName};
+use crate::domain::names::{DeploymentId, EnvironmentName, PersonName, Tag};
+use crate::domain::notice::Notice;
 use crate::domain::plan::{Plan, Purpose};
 use crate::domain::policy::LockAfter;
 
@@ -53,7 +54,9 @@ impl Ledger {
         self.built_for(build, keys, Vec::new(), at).await
     }
 
-    /// The same of a build that is to be deployed to environments by itself. One that only completes another isn't.
+    /// The same of a build that is to be deployed to environments by itself. One that only completes another is when nobody knew
+    /// the branch before: a registry tells of an image while CI is still at work. One that comes after a newer one isn't, and rooms
+    /// are told.
     ///
     /// # Errors
     /// When nothing can be recorded any more.
@@ -71,15 +74,28 @@ impl Ledger {
                 }
             }
             let newest = writer.rows.get(&rows::tag(&build.app, &build.tag))?.map(|seq| rows::number(&seq)).transpose()?;
-            let completes = match newest {
-                Some(first) => {
-                    let known = lookup::build(&writer.rows, &build.app, first)?;
-                    known.is_some_and(|known| known.is_completed_by(&build)).then_some(first)
+            let known = newest.map(|first| lookup::build(&writer.rows, &build.app, first)).transpose()?.flatten();
+            let known = known.filter(|known| known.is_completed_by(&build));
+            let completes = newest.filter(|_| known.is_some());
+            let mut automatic = automatic;
+            if known.as_ref().is_some_and(|known| known.branch.is_some()) {
+                automatic.clear();
+            }
+            let mut whole = known.unwrap_or_else(|| build.clone());
+            whole.complete(build.clone());
+            let mut overtaken = Vec::new();
+            for environment in std::mem::take(&mut automatic) {
+                match newer_automatic(writer, &whole, &environment)? {
+                    Some(by) => overtaken.push((environment, by)),
+                    None => automatic.push(environment),
                 }
-                None => None,
-            };
-            let automatic = if completes.is_some() { Vec::new() } else { automatic };
+            }
+            let Build { app, tag, .. } = whole;
             let (seq, _) = writer.append(at, &Fact::Built { build, keys, completes, automatic })?;
+            for (environment, by) in overtaken {
+                let notice = Notice::Overtaken { app: app.clone(), environment, tag: tag.clone(), by };
+                writer.append(at, &Fact::Told { notice, only: None })?;
+            }
             Ok(if completes.is_some() { Appended::Merged { seq } } else { Appended::New { seq } })
         })
         .await
@@ -296,4 +312,16 @@ fn fit_id(id: &str) -> Result<(), LedgerError> {
         return Err(LedgerError::Unfit(format!("a chat's id of {} bytes, or with a NUL in it", id.len())));
     }
     Ok(())
+}
+
+/// The tag of a newer build that an environment follows, or waits to be deployed there.
+fn newer_automatic(writer: &Writer<'_>, build: &Build, environment: &EnvironmentName) -> Result<Option<Tag>, StoreError> {
+    for row in [rows::automatic(&build.app, environment), rows::followed(&build.app, environment)] {
+        let Some(seq) = writer.rows.get(&row)? else { continue };
+        let other = lookup::build(&writer.rows, &build.app, rows::number(&seq)?)?;
+        if let Some(other) = other.filter(|other| other.branch == build.branch && !build.is_newer_than(other, true)) {
+            return Ok(Some(other.tag));
+        }
+    }
+    Ok(None)
 }

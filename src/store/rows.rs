@@ -176,6 +176,11 @@ pub(super) fn automatic(app: &AppName, environment: &EnvironmentName) -> Key {
     place(b'w', app, environment)
 }
 
+/// The newest build that was to be deployed by itself, or the one that a person deployed since.
+pub(super) fn followed(app: &AppName, environment: &EnvironmentName) -> Key {
+    place(b'n', app, environment)
+}
+
 pub(super) fn all_automatic() -> Range<Key> {
     all(vec![b'w'])
 }

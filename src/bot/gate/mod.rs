@@ -226,12 +226,12 @@ impl Bot {
     ) -> Result<Option<(DeploymentId, DeploymentId)>, LedgerError> {
         for (id, state) in waiting.iter().filter(|(_, state)| state.plan.purpose == Purpose::Deploy) {
             // An emergency stays, and so does a tag that no CI announced: nobody knows what is newer than that.
-            let number = self.ledger.build_number(&state.plan.app, &state.plan.release.tag)?;
-            let Some(number) = number.filter(|_| state.emergency().is_none()) else { continue };
+            if state.emergency().is_some() {
+                continue;
+            }
             let later = waiting.iter().filter(|(other, later)| other > id && later.plan.purpose == Purpose::Deploy);
             for (by, later) in later {
-                let newer = self.ledger.build_number(&later.plan.app, &later.plan.release.tag)?;
-                if newer.is_some_and(|newer| newer > number) {
+                if self.ledger.is_newer_build(&state.plan.app, &later.plan.release.tag, &state.plan.release.tag)? {
                     return Ok(Some((*id, *by)));
                 }
             }
@@ -273,7 +273,7 @@ impl Bot {
             Ok(_) => {}
             Err(Refusal::Told(reply)) => {
                 let why = crate::chat::text::plain(&reply);
-                self.ledger.tell(Notice::NotAutomatic { app, environment, tag, why }, None, self.now()).await?;
+                self.ledger.tell(Notice::NotAutomatic { app, environment, tag, why, seq: Some(seq) }, None, self.now()).await?;
             }
             Err(Refusal::Broken(error)) => return Err(error),
         }

@@ -24,8 +24,15 @@ pub fn told(told: &Told, at: Timestamp, emojis: &Emojis, prefix: &Prefix) -> Rep
 fn notice(notice: &Notice, at: Timestamp, emojis: &Emojis, prefix: &Prefix) -> Reply {
     match notice {
         Notice::LockEnds { app, environment, lock } => lock_ends(app, environment, lock, prefix, at),
-        Notice::NotAutomatic { app, environment, tag, why } => {
+        Notice::NotAutomatic { app, environment, tag, why, .. } => {
             line(Tone::Warning, format!("{tag} of {app} is not deployed to {environment} by itself: {}", text(why)))
+        }
+        Notice::Overtaken { app, environment, tag, by } => {
+            let deploy = code(format!("{prefix}deploy {app} {tag} {environment}"));
+            Reply {
+                body: lines([format!("{deploy} does it all the same, and the builds after it count from there.")]).collect(),
+                ..line(Tone::Warning, format!("{tag} of {app} is not deployed to {environment} by itself: {by} is newer"))
+            }
         }
         Notice::Emergency { id, by, reason, calls } => {
             let calls: Vec<String> = calls.iter().map(|person| format!("@{person}")).collect();

@@ -23,6 +23,7 @@ fn build(text: &str) -> Build {
         app: "antisocial".parse().unwrap(),
         tag: tag(number),
         outcome,
+        number: None,
         digest: None,
         commit: Some(format!("{number:08x}").parse().unwrap()),
         author: text(),

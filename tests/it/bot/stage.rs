@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use shipmate::bot::{Bot, End, Habits, Parts};
 use shipmate::chat::{Chat, ChatError, ChatEvent, Reply, text};
-use shipmate::domain::build::{Build, BuildOutcome};
+use shipmate::domain::build::{Build, BuildNumber, BuildOutcome};
 use shipmate::domain::deployment::DeploymentState;
 use shipmate::domain::message::{Account, Message, MessageRef, RoomId};
 use shipmate::domain::names::DeploymentId;
@@ -435,6 +435,11 @@ impl Stage {
         let build = Build {
             app: name("antisocial"),
             tag: name(tag),
+            number: tag
+                .rsplit('-')
+                .next()
+                .and_then(|number| number.parse().ok())
+                .map(|number| BuildNumber { pipeline: "generic antisocial".to_owned(), number }),
             digest: None,
             commit: None,
             branch: Some(branch.to_owned()),

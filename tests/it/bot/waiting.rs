@@ -148,6 +148,38 @@ async fn a_good_build_of_the_branch_goes_out_by_itself_through_the_same_gate() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_slow_build_doesnt_go_out_over_a_newer_one() {
+    let stage = Stage::new(&fleet("automatic = { branch = \"main\" }", "")).await;
+    stage.sees(&["#1 antisocial production runs build-41"]).await;
+    stage.announce("build-45", "main").await;
+    stage.sees(&["#2 antisocial production runs build-45"]).await;
+    stage.announce("build-44", "main").await;
+    stage.sees(&["build-44 of antisocial is not deployed to production by itself: build-45 is newer"]).await;
+    // CI counts from the beginning again, and a person says from where the bot is to go on.
+    stage.announce("build-42", "main").await;
+    stage.sees(&["build-42 of antisocial is not deployed", "build-45 is newer", "!deploy antisocial build-42 production"]).await;
+    stage.say("anna", "!deploy antisocial build-42 production").await;
+    stage.sees(&["#3 antisocial production runs build-42"]).await;
+    stage.announce("build-43", "main").await;
+    stage.sees(&["#4 antisocial production runs build-43"]).await;
+    assert!(stage.ledger.automatic().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_build_takes_no_place_in_the_queue_from_a_newer_one() {
+    let stage = Stage::new(&fleet(&votes(1), "")).await;
+    stage.announce("build-43", "main").await;
+    stage.announce("build-42", "main").await;
+    stage.say("anna", "!deploy antisocial build-43").await;
+    stage.sees(&["→ build-43", "needs 1 vote"]).await;
+    stage.say("anna", "!deploy antisocial build-42").await;
+    stage.say("anna", "!queue").await;
+    let (_, queue) = stage.sees(&["2 waiting, first in first out"]).await;
+    assert!(queue.contains("build-42") && queue.contains("build-43"), "{queue}");
+    assert!(matches!(stage.state(1).phase, Phase::AwaitingApproval(_)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn with_votes_needed_a_build_asks() {
     let stage = Stage::new(&fleet(&format!("{}\nautomatic = {{ branch = \"main\" }}", votes(1)), "")).await;
     let (call, _) = stage.sees(&["→ build-41", "asked for by shipmate", "needs 1 vote"]).await;

@@ -1,7 +1,9 @@
 //! Builds: announced once, completed by a second source, found again.
 
-use shipmate::domain::build::{Build, BuildOutcome};
-use shipmate::store::{Appended, Ledger, Post};
+use shipmate::domain::build::{Build, BuildNumber, BuildOutcome};
+use shipmate::domain::notice::Notice;
+use shipmate::domain::plan::Purpose;
+use shipmate::store::{Appended, Ledger, Post, Told};
 
 use super::fixture::*;
 
@@ -81,6 +83,72 @@ async fn the_newest_good_build_is_one_whose_tag_is_good_now() {
     assert_eq!(ledger.build(&app(), &release(2).tag).unwrap().unwrap().outcome, BuildOutcome::Failed);
     let tags: Vec<String> = ledger.builds(&app(), 3).unwrap().into_iter().map(|build| build.tag.to_string()).collect();
     assert_eq!(tags, ["build-2", "build-5", "build-4"]);
+}
+
+fn numbered(number: u64, pipeline: &str) -> Build {
+    let counted = BuildNumber { pipeline: pipeline.into(), number };
+    Build { number: Some(counted), branch: Some("main".into()), ..build(number) }
+}
+
+#[tokio::test]
+async fn the_newest_is_the_one_that_was_started_last_as_far_as_numbers_tell() {
+    let ledger = Ledger::in_memory();
+    let newest = || ledger.newest_good_build(&app()).unwrap().unwrap().tag.to_string();
+    let newer = |tag: u64, than: u64| ledger.is_newer_build(&app(), &release(tag).tag, &release(than).tag).unwrap();
+    announce(&ledger, numbered(42, "jenkins web"), "42").await;
+    announce(&ledger, numbered(41, "jenkins web"), "41").await;
+    assert_eq!((newest().as_str(), newer(41, 42), newer(42, 41)), ("build-42", false, true));
+    // Another pipeline has numbers of its own.
+    announce(&ledger, numbered(7, "jenkins other"), "7").await;
+    assert_eq!((newest().as_str(), newer(7, 42), newer(42, 7)), ("build-7", true, false));
+    assert!(!newer(8, 7) && !newer(7, 8), "nobody announced 8");
+}
+
+#[tokio::test]
+async fn a_build_that_comes_after_a_newer_one_is_not_to_be_deployed_by_itself() {
+    let ledger = Ledger::in_memory();
+    ledger.open_room(room(), at(0)).await.unwrap();
+    let production = || plan(Purpose::Deploy, 1, None).environment;
+    let follows = |build: Build, key: &str| ledger.built_for(build, vec![key.into()], vec![production()], at(0));
+    let Appended::New { seq } = follows(numbered(42, "ci"), "42").await.unwrap() else { panic!() };
+    let waits = || ledger.automatic().unwrap().into_iter().map(|(_, _, seq)| seq).collect::<Vec<_>>();
+    assert_eq!(waits(), [seq]);
+    follows(numbered(41, "ci"), "41").await.unwrap();
+    assert_eq!(waits(), [seq]);
+    let last = ledger.posts_after(&room()).unwrap().pop().unwrap().1;
+    let Post::Told { seq: told } = last else { panic!("{last:?}") };
+    let Some((_, Told::Notice { notice, .. })) = ledger.told(told).unwrap() else { panic!() };
+    let overtaken = Notice::Overtaken { app: app(), environment: production(), tag: release(41).tag, by: release(42).tag };
+    assert_eq!(notice, overtaken);
+    // That an older one can't be deployed takes nothing from the newer one.
+    let refused = |seq| {
+        let (tag, why) = (release(42).tag, "frozen".to_owned());
+        Notice::NotAutomatic { app: app(), environment: production(), tag, why, seq: Some(seq) }
+    };
+    ledger.tell(refused(seq - 1), None, at(0)).await.unwrap();
+    assert_eq!(waits(), [seq]);
+    ledger.tell(refused(seq), None, at(0)).await.unwrap();
+    assert_eq!(waits(), [0; 0]);
+    // It is known to be newer all the same.
+    follows(numbered(40, "ci"), "40").await.unwrap();
+    assert_eq!(waits(), [0; 0]);
+    let Appended::New { seq } = follows(numbered(43, "ci"), "43").await.unwrap() else { panic!() };
+    assert_eq!(waits(), [seq]);
+}
+
+#[tokio::test]
+async fn a_build_that_a_registry_told_of_first_is_to_be_deployed_once_its_branch_is_known() {
+    let pushed =
+        || Build { digest: Some(release(1).digest), url: None, seconds: None, branch: None, source: "registry".into(), ..build(1) };
+    for order in [[pushed(), numbered(1, "ci")], [numbered(1, "ci"), pushed()]] {
+        let ledger = Ledger::in_memory();
+        for (n, build) in order.into_iter().enumerate() {
+            let follows = build.branch.iter().map(|_| plan(Purpose::Deploy, 1, None).environment).collect();
+            ledger.built_for(build, vec![n.to_string()], follows, at(0)).await.unwrap();
+        }
+        let waits: Vec<u64> = ledger.automatic().unwrap().into_iter().map(|(_, _, seq)| seq).collect();
+        assert_eq!(waits, [1]);
+    }
 }
 
 #[tokio::test]

@@ -128,6 +128,7 @@ pub fn build(number: u64) -> Build {
         app: app(),
         tag: release(number).tag,
         outcome: BuildOutcome::Succeeded,
+        number: None,
         digest: None,
         commit: None,
         branch: None,

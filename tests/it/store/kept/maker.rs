@@ -316,6 +316,7 @@ fn bare(tag: &str) -> Build {
         app: name("antisocial"),
         tag: name(tag),
         outcome: BuildOutcome::Succeeded,
+        number: None,
         digest: None,
         commit: None,
         branch: None,

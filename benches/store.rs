@@ -162,6 +162,7 @@ async fn announce(ledger: &Ledger, kind: &str, number: usize) {
         app: "app-7".parse().unwrap(),
         tag: format!("{kind}-{number}").parse().unwrap(),
         outcome: BuildOutcome::Succeeded,
+        number: None,
         digest: None,
         commit: Some("0123456789abcdef0123456789abcdef01234567".parse().unwrap()),
         branch: Some("master".into()),

@@ -29,9 +29,6 @@ const QUEUE: usize = 256;
 /// The longest reason of an emergency, in characters.
 const REASON: usize = 200;
 
-/// How many reactions may wait to be decided. Those that are dropped at open calls are found by a look at these.
-const REACTIONS: usize = 1024;
-
 /// How often an answer is tried, with a growing wait in between: half an hour in all.
 const ANSWER_TRIES: u32 = 32;
 
@@ -110,46 +107,6 @@ impl Bot {
 
     fn is_stale(&self, message: &Message, now: Timestamp) -> bool {
         now.duration_since(message.received).unsigned_abs() > self.habits.stale_after
-    }
-
-    /// Decides about reactions one after the other: a vote and its end must not change places.
-    fn decide_reactions(&self) -> (mpsc::Sender<ChatEvent>, tokio::task::JoinHandle<()>) {
-        let (to, mut events) = mpsc::channel(REACTIONS);
-        let bot = self.clone();
-        let decide = async move {
-            loop {
-                let event = tokio::select! {
-                    event = events.recv() => event,
-                    () = bot.look.notified() => {
-                        if let Err(error) = bot.look_now().await {
-                            bot.fail(&error);
-                        }
-                        continue;
-                    }
-                };
-                let Some(event) = event else { return };
-                let decided = match event {
-                    ChatEvent::Reacted { to, author, emoji } => match bot.reacted(&to, &author, &emoji).await {
-                        Ok(what) => {
-                            bot.became(&to, what).await;
-                            Ok(())
-                        }
-                        Err(error) => Err(error),
-                    },
-                    ChatEvent::Unreacted { to, author, emoji } => {
-                        let taken = bot.unreacted(&to, &author, &emoji).await;
-                        bot.became(&to, Became::Ignored).await;
-                        taken
-                    }
-                    ChatEvent::Deleted { message } => bot.votes_lost(&message).await,
-                    ChatEvent::Connected { .. } | ChatEvent::Message(_) | ChatEvent::Closed => Ok(()),
-                };
-                if let Err(error) = decided {
-                    bot.fail(&error);
-                }
-            }
-        };
-        (to, tokio::spawn(self.guarded("the reactions", decide)))
     }
 
     /// Tells a chat what became of a message or a reaction, once all that belongs to it has been shown.

@@ -47,6 +47,29 @@ async fn votes_that_dont_count_are_told_so_once_and_start_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_vote_is_taken_back_at_once_whatever_else_an_emoji_set_off() {
+    let stage = Stage::new(&fleet(&format!("{}\nbake = \"2h\"", votes(2)), "")).await;
+    stage.say("anna", "!deploy antisocial build-41").await;
+    let (call, _) = stage.sees(CALL).await;
+    for who in ["berta", "carl"] {
+        stage.room.react(who, "✅", &call).await;
+    }
+    let (closing, _) = stage.sees(&["#1 antisocial production runs build-41"]).await;
+    stage.say("anna", "!deploy antisocial build-42").await;
+    let (call, _) = stage.sees(&["#2 deploy antisocial production", "needs 2 votes"]).await;
+    stage.room.react("berta", "✅", &call).await;
+    stage.sees(&["#2", "needs 2 votes (1 so far)"]).await;
+    // The answer to this takes as long as the chat is down.
+    stage.room.is_down(true);
+    stage.room.react("dora", "❌", &closing).await;
+    stage.room.unreact("berta", "✅", &call).await;
+    stage.recorded(|| stage.state(2).votes.is_empty()).await;
+    stage.room.is_down(false);
+    stage.sees(&["dora may not"]).await;
+    assert_eq!(stage.state(1).phase.word(), "succeeded");
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_votes_are_two_people_not_two_accounts() {
     let stage = Stage::new(&fleet(&votes(2), "")).await;
     stage.say("anna", "!deploy antisocial build-42").await;

@@ -84,6 +84,8 @@ pub enum Denied {
         subject: Subject,
         /// Which rule or group is against it.
         decision: Box<Decision>,
+        /// A chat doesn't tell their roles at the moment, which may be for it.
+        unsure: bool,
     },
 }
 
@@ -91,11 +93,11 @@ pub enum Denied {
 /// the account has; they give groups to people only, never to an account that is nobody's.
 pub fn standing_of(fleet: &Fleet, account: &Account, platform_roles: &BTreeSet<String>) -> Standing {
     let Some(person) = fleet.person(account) else {
-        return Standing { account: account.clone(), person: None, groups: BTreeSet::new() };
+        return Standing { account: account.clone(), person: None, groups: BTreeSet::new(), unsure: false };
     };
     let from_roles = platform_roles.iter().filter_map(|role| fleet.access.platform_roles.get(role));
     let groups = person.groups.iter().chain(from_roles).cloned().collect();
-    Standing { account: account.clone(), person: Some(person.name.clone()), groups }
+    Standing { account: account.clone(), person: Some(person.name.clone()), groups, unsure: false }
 }
 
 /// Checks one command of somebody.
@@ -113,7 +115,7 @@ pub fn authorize(fleet: &Fleet, standing: &Standing, invocation: Invocation) -> 
 
 /// Something that the policy itself asks for: no person's right is needed for it.
 pub fn by_policy(invocation: Invocation) -> Authorized<Invocation> {
-    let standing = Standing { account: Account(BOT.to_owned()), person: None, groups: BTreeSet::new() };
+    let standing = Standing { account: Account(BOT.to_owned()), person: None, groups: BTreeSet::new(), unsure: false };
     Authorized { what: invocation, by: bot(), standing }
 }
 
@@ -128,7 +130,7 @@ pub fn standing_of_person(fleet: &Fleet, person: &PersonName, groups: BTreeSet<G
     let account = known.and_then(|person| person.accounts.first().cloned());
     // While nobody has an entry, whoever is at the terminal owns the bot.
     let account = account.unwrap_or_else(|| Account(format!("terminal:{person}")));
-    Standing { account, person: known.map(|person| person.name.clone()), groups }
+    Standing { account, person: known.map(|person| person.name.clone()), groups, unsure: false }
 }
 
 /// Whether somebody may have what they ask for, or asked for earlier.
@@ -144,7 +146,7 @@ pub fn may_have(fleet: &Fleet, standing: &Standing, invocation: &Invocation) -> 
 fn denied(standing: &Standing, subject: Subject, decision: Decision) -> Denied {
     let decision = Box::new(decision);
     match &standing.person {
-        Some(person) => Denied::Person { person: person.clone(), subject, decision },
+        Some(person) => Denied::Person { person: person.clone(), subject, decision, unsure: standing.unsure },
         None => Denied::Stranger { account: standing.account.clone(), subject, decision },
     }
 }

@@ -2,11 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use super::Bot;
+use futures_util::future::join_all;
+
+use super::{Bot, access};
+use crate::domain::ballot::may_vote;
 use crate::domain::message::Account;
 use crate::domain::names::{GroupName, PersonName};
 use crate::domain::policy::Standing;
+use crate::domain::spec::EnvironmentSpec;
 use crate::store::LedgerError;
+
+/// The groups that a person is in at a moment.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Groups {
+    /// Those that are known.
+    pub known: BTreeSet<GroupName>,
+    /// A chat doesn't tell its roles: there may be more.
+    pub unsure: bool,
+}
 
 impl Bot {
     /// Whose account it is.
@@ -22,29 +35,48 @@ impl Bot {
     pub(super) async fn standing(&self, account: &Account) -> Result<Standing, LedgerError> {
         let person = self.person(account)?;
         let groups = match &person {
-            Some(person) => self.groups_of(person).await?,
-            None => BTreeSet::new(),
+            Some(person) => self.groups_of(person).await,
+            None => Groups::default(),
         };
-        Ok(Standing { account: account.clone(), person, groups })
+        Ok(Standing { account: account.clone(), person, groups: groups.known, unsure: groups.unsure })
+    }
+
+    /// A person as the rules see them now, wherever they speak.
+    pub(super) async fn standing_of_person(&self, person: &PersonName) -> Standing {
+        let groups = self.groups_of(person).await;
+        Standing { unsure: groups.unsure, ..access::standing_of_person(&self.fleet, person, groups.known) }
     }
 
     /// The groups that a person is in now: those of the fleet file, and those that the chats' own roles stand for. Only the roles of
-    /// accounts in the fleet file count: whoever links a stranger's account must not get what that one may.
-    pub(super) async fn groups_of(&self, person: &PersonName) -> Result<BTreeSet<GroupName>, LedgerError> {
-        let Some(entry) = self.fleet.people.get(person) else {
-            return Ok(BTreeSet::new());
-        };
-        let mut groups = entry.groups.clone();
-        if self.fleet.access.platform_roles.is_empty() {
-            return Ok(groups);
+    /// accounts in the fleet file count: whoever links a stranger's account must not get what that one may. A chat that doesn't
+    /// answer gives no rights.
+    pub(super) async fn groups_of(&self, person: &PersonName) -> Groups {
+        let Some(entry) = self.fleet.people.get(person) else { return Groups::default() };
+        let mut groups = Groups { known: entry.groups.clone(), unsure: false };
+        let roles_mean = &self.fleet.access.platform_roles;
+        if roles_mean.is_empty() {
+            return groups;
         }
-        for account in &entry.accounts {
-            for chat in &self.chats {
-                // A chat that doesn't answer gives no rights.
-                let roles = self.within_deadline(chat.roles(account)).await.unwrap_or_default();
-                groups.extend(roles.iter().filter_map(|role| self.fleet.access.platform_roles.get(role).cloned()));
+        let everywhere = entry.accounts.iter().flat_map(|account| self.chats.iter().map(move |chat| (account, chat)));
+        let told = join_all(everywhere.map(|(account, chat)| self.within_deadline(chat.roles(account)))).await;
+        for roles in told {
+            match roles {
+                Ok(roles) => groups.known.extend(roles.iter().filter_map(|role| roles_mean.get(role).cloned())),
+                Err(error) => {
+                    tracing::warn!(%person, %error, "a chat doesn't tell a person's roles");
+                    groups.unsure = true;
+                }
             }
         }
-        Ok(groups)
+        groups
+    }
+
+    /// The people of the fleet file whose votes count in an environment for what this person asks for, by the groups that they are in
+    /// now.
+    pub(super) async fn approvers(&self, spec: &EnvironmentSpec, requester: &PersonName) -> Vec<PersonName> {
+        let Some(policy) = &spec.policy.approval else { return Vec::new() };
+        let all = join_all(self.fleet.people.keys().map(|person| async move { (person, self.groups_of(person).await) })).await;
+        let votes = |(person, groups): &(&PersonName, Groups)| may_vote(policy, requester, person, &groups.known).is_ok();
+        all.into_iter().filter(votes).map(|(person, _)| person.clone()).collect()
     }
 }

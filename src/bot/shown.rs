@@ -4,13 +4,12 @@ use jiff::SignedDuration;
 
 use super::{Bot, Refusal, views};
 use crate::chat::Reply;
-use crate::domain::ballot::may_vote;
 use crate::domain::deployment::{DeploymentState, Phase, Step};
-use crate::domain::names::{AppName, DeploymentId, EnvironmentName, PersonName};
+use crate::domain::names::{AppName, DeploymentId, EnvironmentName};
 use crate::domain::news::builds_between;
 use crate::domain::notice::Notice;
 use crate::domain::plan::Purpose;
-use crate::domain::spec::{EnvironmentSpec, Millis};
+use crate::domain::spec::Millis;
 use crate::store::{LedgerError, PhaseName, Told};
 
 /// How many builds are looked at for what came since the release that runs.
@@ -35,7 +34,7 @@ impl Bot {
             took: self.took(&state)?,
             rehearsals: call.rehearsals.iter().filter_map(|id| self.rehearsed(*id).transpose()).collect::<Result<_, _>>()?,
             approvers: match self.fleet.environment(&state.plan.app, Some(&state.plan.environment)) {
-                Ok(spec) => self.approvers(spec, &state.by).await?,
+                Ok(spec) => self.approvers(spec, &state.by).await,
                 Err(_) => Vec::new(),
             },
         };
@@ -76,19 +75,6 @@ impl Bot {
             Some(crate::domain::deployment::Cause::Cancelled { by }) => Err(format!("cancelled by {by}")),
         };
         Ok(Some(views::Rehearsed { command: command.join(" "), said }))
-    }
-
-    /// The people of the fleet file whose votes count in an environment for what this person asks for, by the groups that they are in
-    /// now.
-    pub(super) async fn approvers(&self, spec: &EnvironmentSpec, requester: &PersonName) -> Result<Vec<PersonName>, LedgerError> {
-        let Some(policy) = &spec.policy.approval else { return Ok(Vec::new()) };
-        let mut approvers = Vec::new();
-        for person in self.fleet.people.keys() {
-            if may_vote(policy, requester, person, &self.groups_of(person).await?).is_ok() {
-                approvers.push(person.clone());
-            }
-        }
-        Ok(approvers)
     }
 
     /// Whether people may still answer to a deployment's closing message: it is watched, or wants to be looked at.

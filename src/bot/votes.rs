@@ -68,6 +68,11 @@ impl Bot {
             // The policy asks for no votes any more; a no still stops it.
             None => Ok(()),
         };
+        let judged = match (given.ballot, judged) {
+            // Counted at the start, when the chat tells the roles again.
+            (Ballot::Approve, Err(Uncounted::NotAnApprover)) if standing.unsure => Ok(()),
+            (Ballot::Approve | Ballot::Reject, judged) => judged,
+        };
         match (given.ballot, judged) {
             // Whoever asked may always take it back.
             (Ballot::Reject, Err(Uncounted::Requester)) => self.record(given.id, Event::CancelAsked { by: person }).await,

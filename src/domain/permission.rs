@@ -151,11 +151,16 @@ mod tests {
     }
 
     fn person(name: &str, groups: &[&str]) -> Standing {
-        Standing { account: Account(format!("terminal:{name}")), person: Some(name.parse().unwrap()), groups: set(groups) }
+        Standing {
+            account: Account(format!("terminal:{name}")),
+            person: Some(name.parse().unwrap()),
+            groups: set(groups),
+            unsure: false,
+        }
     }
 
     fn stranger() -> Standing {
-        Standing { account: Account("discord:1".to_owned()), person: None, groups: BTreeSet::new() }
+        Standing { account: Account("discord:1".to_owned()), person: None, groups: BTreeSet::new(), unsure: false }
     }
 
     /// `!deploy blog production`, which is for deployers.

@@ -75,6 +75,8 @@ pub struct Standing {
     pub person: Option<PersonName>,
     /// The groups, from the fleet file and from the chat's roles.
     pub groups: BTreeSet<GroupName>,
+    /// A chat doesn't tell the roles at the moment: there may be more groups.
+    pub unsure: bool,
 }
 
 impl Policy {

@@ -12,7 +12,7 @@ pub(super) async fn answer(bot: &Bot, asked: &Invocation) -> Result<Reply, Refus
         return Err(Refusal::told("name a person and a command"));
     };
     let spec = bot.environment(asked)?;
-    let standing = access::standing_of_person(&bot.fleet, &person.name, bot.groups_of(&person.name).await?);
+    let standing = bot.standing_of_person(&person.name).await;
     let subject = Subject::of(&bot.fleet, runbook, Some(&spec.app), Some(&spec.environment));
     Ok(views::can(&views::Can {
         person: &person.name,

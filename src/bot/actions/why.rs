@@ -10,7 +10,7 @@ pub(super) async fn answer(bot: &Bot, asked: &Invocation) -> Result<Reply, Refus
     };
     let Some(state) = bot.ledger.state(id)? else { return Ok(views::no_such_deployment(id)) };
     let now = bot.now();
-    let permission = bot.permission_of(&state).await?;
+    let permission = bot.permission_of(&state).await;
     let mut ways = Vec::new();
     if state.phase.waits() {
         if let (Ok(spec), Some(order)) =

@@ -35,6 +35,16 @@ pub enum Obstacle {
     },
 }
 
+/// Whether the person who asked for what waits still may have it.
+pub(super) enum Still {
+    /// They may.
+    May,
+    /// They may not.
+    MayNot(Reply),
+    /// They may not by what is known, and a chat doesn't tell their roles at the moment.
+    Unsure,
+}
+
 impl Bot {
     /// The votes that a waiting deployment takes by the policy of this moment, if it takes any.
     pub(in crate::bot) fn approval_of(&self, state: &DeploymentState) -> Option<&ApprovalPolicy> {
@@ -58,7 +68,7 @@ impl Bot {
         };
         let mut groups = std::collections::BTreeMap::new();
         for person in state.votes.keys() {
-            groups.insert(person.clone(), self.groups_of(person).await?);
+            groups.insert(person.clone(), self.groups_of(person).await.known);
         }
         let of = |person: &PersonName| groups.get(person).cloned().unwrap_or_default();
         let tally = ballot::count(policy, &state.by, &state.votes, of);
@@ -102,39 +112,39 @@ impl Bot {
         Ok(None)
     }
 
-    /// Why the person who asked may not any more, if so.
-    pub(super) async fn no_longer_may(
-        &self,
-        spec: &EnvironmentSpec,
-        state: &DeploymentState,
-    ) -> Result<Option<Reply>, LedgerError> {
-        let Some((standing, invocation)) = self.person_behind(state).await? else { return Ok(None) };
-        if let Err(denied) = access::may_have(&self.fleet, &standing, &invocation) {
-            return Ok(Some(views::denied(&denied)));
+    /// Whether the person who asked still may.
+    pub(super) async fn still_may(&self, spec: &EnvironmentSpec, state: &DeploymentState) -> Still {
+        let Some((standing, invocation)) = self.person_behind(state).await else { return Still::May };
+        let against = match access::may_have(&self.fleet, &standing, &invocation) {
+            Err(denied) => Some(views::denied(&denied)),
+            Ok(_) if state.emergency().is_some() && !access::may_hurry(&spec.policy, &standing) => Some(views::no_emergency(spec)),
+            Ok(_) => None,
+        };
+        match against {
+            None => Still::May,
+            Some(_) if standing.unsure => Still::Unsure,
+            Some(why) => Still::MayNot(why),
         }
-        let hurries = state.emergency().is_some() && !access::may_hurry(&spec.policy, &standing);
-        Ok(hurries.then(|| views::no_emergency(spec)))
     }
 
     /// What lets the person who asked for a deployment have it, or what is against it, now; `None` if no person asked.
-    pub(in crate::bot) async fn permission_of(&self, state: &DeploymentState) -> Result<Option<Decision>, LedgerError> {
-        let Some((standing, invocation)) = self.person_behind(state).await? else { return Ok(None) };
-        Ok(Some(match access::may_have(&self.fleet, &standing, &invocation) {
+    pub(in crate::bot) async fn permission_of(&self, state: &DeploymentState) -> Option<Decision> {
+        let (standing, invocation) = self.person_behind(state).await?;
+        Some(match access::may_have(&self.fleet, &standing, &invocation) {
             Ok(decision) => decision,
             Err(access::Denied::Person { decision, .. } | access::Denied::Stranger { decision, .. }) => *decision,
-        }))
+        })
     }
 
     /// The person who asked for a deployment, as the rules see them now, and what they asked for; `None` if no person did.
-    async fn person_behind(&self, state: &DeploymentState) -> Result<Option<(Standing, Invocation)>, LedgerError> {
-        let Some(order) = &state.order else { return Ok(None) };
+    async fn person_behind(&self, state: &DeploymentState) -> Option<(Standing, Invocation)> {
+        let order = state.order.as_ref()?;
         match order.occasion {
             Occasion::Person | Occasion::Emergency { .. } => {}
-            Occasion::Build { .. } | Occasion::Bake { .. } | Occasion::Rehearsal => return Ok(None),
+            Occasion::Build { .. } | Occasion::Bake { .. } | Occasion::Rehearsal => return None,
         }
-        let Ok(invocation) = self.invocation(order, (&state.plan.app, &state.plan.environment)) else { return Ok(None) };
-        let groups = self.groups_of(&state.by).await?;
-        Ok(Some((access::standing_of_person(&self.fleet, &state.by, groups), invocation)))
+        let invocation = self.invocation(order, (&state.plan.app, &state.plan.environment)).ok()?;
+        Some((self.standing_of_person(&state.by).await, invocation))
     }
 }
 

@@ -1,6 +1,6 @@
 //! From waiting to running: the plan is made anew, people are asked, and what may start starts.
 
-use super::judge::{Obstacle, through_lock};
+use super::judge::{Obstacle, Still, through_lock};
 use crate::bot::act::{self, Planning};
 use crate::bot::{Bot, Refusal, views};
 use crate::chat::text;
@@ -163,8 +163,10 @@ impl Bot {
             let reply = views::obstacle(&spec.app, &spec.environment, &obstacle, &self.prefix, now);
             return self.refuse_waiting(id, Refusal::Told(reply)).await;
         }
-        if let Some(reply) = self.no_longer_may(spec, &state).await? {
-            return self.refuse_waiting(id, Refusal::Told(reply)).await;
+        match self.still_may(spec, &state).await {
+            Still::May => {}
+            Still::MayNot(why) => return self.refuse_waiting(id, Refusal::Told(why)).await,
+            Still::Unsure => return Ok(false),
         }
         let way = Way {
             needed: tally.as_ref().map_or(0, |tally| tally.needed),

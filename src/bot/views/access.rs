@@ -26,14 +26,15 @@ pub fn denied(denied: &Denied) -> Reply {
                 code(account)
             )
         }
-        Denied::Person { person, subject, decision } => {
+        Denied::Person { person, subject, decision, unsure } => {
             let advice = match &decision.basis {
                 Basis::Rule { .. } => format!("; add {person} there if that is wrong"),
                 Basis::CommandGroup(_) => format!(" ([people.{person}] groups = [...] in the fleet file)"),
                 Basis::Owner | Basis::NoGroupNeeded | Basis::ActsNeedAPerson | Basis::Guests(_) => String::new(),
             };
             let place = place(subject);
-            format!("{person} may not {}{place}: {}{advice}", code(&subject.command), reason(decision))
+            let unsure = if *unsure { "; but a chat doesn't tell their roles at the moment: try again" } else { "" };
+            format!("{person} may not {}{place}: {}{advice}{unsure}", code(&subject.command), reason(decision))
         }
     };
     line(Tone::Warning, title)
@@ -225,8 +226,9 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_rule_and_whom_it_is_for() {
-        let carl =
-            |decision| denied(&Denied::Person { person: name("carl"), subject: subject(), decision: Box::new(decision) }).title;
+        let carl = |decision| {
+            denied(&Denied::Person { person: name("carl"), subject: subject(), decision: Box::new(decision), unsure: false }).title
+        };
         assert_eq!(
             carl(rule(false)),
             "carl may not `deploy` antisocial production: the rule at line 34 of the fleet file is for the group deployers, anna \
@@ -270,6 +272,7 @@ mod tests {
             account: Account("terminal:berta".to_owned()),
             person: Some(name("berta")),
             groups: groups.iter().map(|group| name(group)).collect(),
+            unsure: false,
         };
         let zone = TimeZone::get("Europe/Berlin").unwrap();
         let when = When::Weekly { from: (Weekday::Friday, time(16, 0, 0, 0)), to: (Weekday::Monday, time(8, 0, 0, 0)) };

@@ -29,6 +29,9 @@ groups = ["approvers"]
 [people.dora]
 accounts = ["terminal:dora"]
 
+[people.emil]
+accounts = ["terminal:emil"]
+
 [apps.antisocial]
 image = "registry.lan:5000/thraxil/antisocial"
 default_environment = "production"

@@ -45,6 +45,8 @@ struct State {
     shown: Vec<Shown>,
     listener: Option<mpsc::Sender<ChatEvent>>,
     roles: BTreeMap<Account, BTreeSet<String>>,
+    /// It doesn't tell them.
+    silent: bool,
     down: bool,
     said: u64,
 }
@@ -141,6 +143,11 @@ impl Room {
 
     pub fn give_role(&self, who: &str, role: &str) {
         self.state.lock().unwrap().roles.entry(self.account(who)).or_default().insert(role.to_owned());
+    }
+
+    /// Whether the service tells no roles at the moment.
+    pub fn is_silent(&self, silent: bool) {
+        self.state.lock().unwrap().silent = silent;
     }
 
     pub fn take_roles(&self, who: &str) {
@@ -280,7 +287,11 @@ impl Chat for Service {
     }
 
     async fn roles(&self, account: &Account) -> Result<BTreeSet<String>, ChatError> {
-        Ok(self.0.state.lock().unwrap().roles.get(account).cloned().unwrap_or_default())
+        let state = self.0.state.lock().unwrap();
+        if state.silent {
+            return Err(ChatError::Unavailable("the service tells no roles".into()));
+        }
+        Ok(state.roles.get(account).cloned().unwrap_or_default())
     }
 }
 
@@ -482,6 +493,17 @@ impl Stage {
             let is = || self.state(number).phase.word();
             timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{caller}: #{number} is {}, not {word}", is()));
         }
+    }
+
+    /// Waits until the ledger shows it.
+    pub async fn recorded(&self, is: impl Fn() -> bool) {
+        let mut facts = self.ledger.subscribe();
+        let wait = async {
+            while !is() {
+                facts.changed().await.unwrap();
+            }
+        };
+        timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("it wasn't recorded"));
     }
 
     /// The same where another phase may come in between.

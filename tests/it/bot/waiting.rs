@@ -240,6 +240,34 @@ async fn who_may_not_hurry_any_more_when_the_turn_comes_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn while_a_chat_tells_no_roles_nobody_is_refused_for_good() {
+    let more = "[groups.deployers]\nroles = [\"discord:1\"]\n[groups.approvers]\nroles = [\"discord:2\"]\n";
+    let policy = r#"approval = { votes = 1, groups = ["approvers"] }"#;
+    let stage = Stage::new(&fleet(policy, more)).await;
+    stage.room.give_role("dora", "discord:1");
+    stage.room.give_role("emil", "discord:2");
+    stage.say("dora", "!deploy antisocial build-42").await;
+    let (call, _) = stage.sees(&["#1", "needs 1 vote"]).await;
+    stage.room.is_silent(true);
+    stage.say("dora", "!deploy antisocial build-43").await;
+    stage.sees(&["dora may not", "it needs the group", "a chat doesn't tell their roles at the moment: try again"]).await;
+    // By what is known their vote doesn't count; it is kept until more is known.
+    stage.room.react("emil", "✅", &call).await;
+    stage.sees(&["#1", "needs 1 vote (1 so far)"]).await;
+    stage.later(180).await;
+    assert_eq!(stage.state(1).phase.word(), "waiting for votes");
+    // Now the votes suffice, and the one who asked may not by what is known.
+    stage.room.react("berta", "✅", &call).await;
+    stage.sees(&["#1", "needs 1 vote (2 so far)"]).await;
+    stage.later(180).await;
+    assert_eq!((stage.state(1).phase.word(), stage.rehearsal.transcript().len()), ("waiting for votes", 0));
+    stage.room.is_silent(false);
+    stage.later(61).await;
+    stage.sees(&["#1 antisocial production runs build-42"]).await;
+    assert_eq!(stage.room.count(&["doesn't count"]), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_emergency_goes_before_what_waits() {
     let policy =
         r#"approval = { votes = 1, groups = ["approvers"], commands = ["deploy"], emergency = { groups = ["deployers"] } }"#;

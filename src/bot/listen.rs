@@ -70,11 +70,12 @@ impl Bot {
                 ChatEvent::Reacted { to: ref at, .. }
                 | ChatEvent::Unreacted { to: ref at, .. }
                 | ChatEvent::Deleted { message: ref at } => {
-                    let room = at.room.clone();
+                    let at = at.clone();
                     // The loop must stay free for messages.
                     if reactions.try_send(event).is_err() {
-                        tracing::warn!(%room, "too many reactions at once; those at open calls are looked at soon");
-                        self.look_soon(&room);
+                        tracing::warn!(room = %at.room, "too many reactions at once; those at open calls are looked at soon");
+                        self.look_soon(&at.room);
+                        self.became(&at, Became::Refused).await;
                     }
                 }
                 ChatEvent::Connected { room } => self.look_soon(&room),

@@ -188,12 +188,13 @@ impl Bot {
 
     /// Compares the emojis at a room's open calls with what is recorded.
     async fn look_back(&self, room: &RoomId) -> Result<(), LedgerError> {
-        let Some(chat) = self.chat_of(room).filter(|chat| !chat.forgets()) else { return Ok(()) };
+        let Some(chat) = self.chat_of(room) else { return Ok(()) };
         for (_, post, message) in self.ledger.live(room)? {
             let Post::Votes { seq } = post else { continue };
             let Some((id, call)) = self.open_call(seq)? else { continue };
             let emojis = match self.within_deadline(chat.reactions(&message)).await {
                 Ok(emojis) => emojis,
+                Err(ChatError::Gone(_)) if chat.forgets() => continue,
                 Err(ChatError::Gone(_)) => {
                     self.votes_lost(&message).await?;
                     continue;

@@ -13,6 +13,9 @@ use crate::domain::message::{MessageRef, RoomId};
 /// How many messages are remembered; older ones are gone.
 const REMEMBERED: usize = 1000;
 
+/// How many reactions one person may have at a message.
+const REACTIONS_EACH: usize = 8;
+
 /// One message.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -130,13 +133,19 @@ impl Board {
 
 impl Entry {
     /// Adds a reaction; false if it is there already.
-    pub fn react(&mut self, who: Option<&str>, emoji: &str) -> bool {
+    ///
+    /// # Errors
+    /// If the person has as many there as one may have.
+    pub fn react(&mut self, who: Option<&str>, emoji: &str) -> Result<bool, String> {
         let reaction = (who.map(str::to_owned), emoji.to_owned());
-        let new = !self.reactions.contains(&reaction);
-        if new {
-            self.reactions.push(reaction);
+        if self.reactions.contains(&reaction) {
+            return Ok(false);
         }
-        new
+        if who.is_some() && self.reactions.iter().filter(|(by, _)| by.as_deref() == who).count() >= REACTIONS_EACH {
+            return Err(format!("you have {REACTIONS_EACH} emojis there: take one back first"));
+        }
+        self.reactions.push(reaction);
+        Ok(true)
     }
 
     /// Takes a reaction back; false if it isn't there.

@@ -232,7 +232,7 @@ impl Chat for Console {
         let number = desk.board.find(message).ok_or_else(gone)?;
         let entry = desk.board.get_mut(number).ok_or_else(gone)?;
         let emoji = text::clean(emoji);
-        if !entry.react(None, &emoji) {
+        if entry.react(None, &emoji) != Ok(true) {
             return Ok(());
         }
         let note = match &entry.author {

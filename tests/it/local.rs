@@ -262,6 +262,31 @@ async fn nobody_is_told_of_a_reaction_before_the_bot_is_done_with_all_of_them() 
 }
 
 #[tokio::test]
+async fn nobody_has_endless_emojis_at_a_message() {
+    let machine = Machine::new().await;
+    let mut events = machine.listen().await;
+    let post = machine.local.post(&room(), &reply("approve?"), "1").await.unwrap();
+    let (mut anna, mut bert) = (machine.connect("anna").await, machine.connect("bert").await);
+    let react = |emoji: &str| ToBot::React { message: Machine::name(&post), emoji: emoji.to_owned() };
+    for emoji in ["🍎", "🍐", "🍊", "🍋", "🍌", "🍉", "🍇", "🍓"] {
+        anna.send(&react(emoji)).await;
+        anna.taken().await;
+        assert!(matches!(events.recv().await, Some(ChatEvent::Reacted { .. })));
+    }
+    anna.send(&react("✅")).await;
+    loop {
+        match anna.next().await {
+            Some(FromBot::Changed { .. }) => {}
+            Some(FromBot::Wrong { why }) => break assert_eq!(why, "you have 8 emojis there: take one back first"),
+            other => panic!("{other:?}"),
+        }
+    }
+    bert.send(&react("✅")).await;
+    bert.taken().await;
+    assert!(matches!(events.recv().await, Some(ChatEvent::Reacted { emoji, .. }) if emoji == "✅"));
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_told_in_its_turn_and_the_talk_goes_on() {
     let machine = Machine::new().await;
     let mut events = machine.listen().await;

@@ -67,8 +67,10 @@ impl Desk {
         let Some((number, entry)) = self.reacted_to(message).and_then(|number| Some((number, self.board.get_mut(number)?))) else {
             return (self.nothing_to_react_to(message), Vec::new());
         };
-        if !entry.react(Some(&self.speaker), &emoji) {
-            return (String::new(), Vec::new());
+        match entry.react(Some(&self.speaker), &emoji) {
+            Ok(true) => {}
+            Ok(false) => return (String::new(), Vec::new()),
+            Err(why) => return (self.surface.note(&why), Vec::new()),
         }
         let out = match &entry.author {
             Author::Bot(_) => self.show(number, false, now),

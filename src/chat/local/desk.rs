@@ -118,7 +118,7 @@ impl Desk {
 
     fn react(&mut self, id: ClientId, name: &str, message: &str, emoji: &str) -> Result<Option<ChatEvent>, String> {
         let (number, emoji) = (self.named(message)?, emoji::read(emoji)?);
-        let new = self.board.get_mut(number).is_some_and(|entry| entry.react(Some(name), &emoji));
+        let new = self.board.get_mut(number).map_or(Ok(false), |entry| entry.react(Some(name), &emoji))?;
         self.send(id, &FromBot::Taken { message: self.board.name(number) });
         if !new {
             // The bot hears of nothing, so it is told here that all is as it was asked for.
@@ -191,7 +191,7 @@ impl Desk {
     /// The bot reacts.
     pub fn react_ourselves(&mut self, message: &MessageRef, emoji: &str) -> Option<()> {
         let number = self.board.find(message)?;
-        if self.board.get_mut(number)?.react(None, &text::clean(emoji)) && self.is_ours(number) {
+        if self.board.get_mut(number)?.react(None, &text::clean(emoji)) == Ok(true) && self.is_ours(number) {
             self.changed(number, false);
         }
         Some(())

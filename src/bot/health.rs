@@ -16,7 +16,7 @@ impl Health for Vitals {
             parts: vec![
                 ("store", condition(bot.ledger.trouble().or_else(|| bot.ledger.refuses_actions()))),
                 ("hosts", condition(listed(bot.troubled_hosts()))),
-                ("chat", condition(listed(bot.troubled_rooms()))),
+                ("chat", condition(listed(bot.troubled_chats()))),
             ],
         }
     }

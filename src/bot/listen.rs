@@ -26,6 +26,9 @@ use crate::store::{Appended, LedgerError, PhaseName};
 /// How many events may wait for the loop, and how many commands in a room's queue.
 const QUEUE: usize = 256;
 
+/// How long before the end of the last run what people wrote is looked for.
+const LOOK_BACK: Duration = Duration::from_secs(3600);
+
 /// The longest reason of an emergency, in characters.
 const REASON: usize = 200;
 
@@ -50,8 +53,10 @@ impl Bot {
         let (to, mut events) = mpsc::channel(QUEUE);
         for chat in &self.chats {
             let (chat, to) = (chat.clone(), to.clone());
+            // A chat may have been away for a while when the last run ended.
+            let since = self.last_beat.map(|beat| beat - LOOK_BACK);
             tokio::spawn(self.guarded("a chat's listener", async move {
-                if let Err(error) = chat.listen(to).await {
+                if let Err(error) = chat.listen(to, since).await {
                     tracing::error!(%error, "a chat can't be listened to");
                 }
             }));

@@ -84,6 +84,8 @@ pub struct Inner {
     emojis: Emojis,
     habits: Habits,
     heartbeat: Option<PathBuf>,
+    /// When the last run was alive for the last time, if that is known.
+    last_beat: Option<Timestamp>,
     clock: Clock,
     /// Held while a room gets a post that isn't recorded yet: whoever answers to it at once must find it.
     posting: BTreeMap<RoomId, tokio::sync::Mutex<()>>,
@@ -157,6 +159,7 @@ impl Bot {
             output_keep: parts.output_keep,
             emojis: parts.habits.emojis.clone(),
             habits: parts.habits,
+            last_beat: heartbeat::last_beat(parts.heartbeat.as_deref()),
             heartbeat: parts.heartbeat,
             clock: parts.clock,
             run_again: Mutex::default(),
@@ -227,7 +230,7 @@ impl Bot {
         let stuck = self.ledger.stuck()?;
         if !(going_on.is_empty() && waiting.is_empty() && stuck.is_empty()) {
             tracing::info!(?going_on, ?waiting, ?stuck, "going on with what the last run left");
-            let notice = Notice::Back { since: self.last_beat(), going_on, waiting, stuck };
+            let notice = Notice::Back { since: self.last_beat, going_on, waiting, stuck };
             self.ledger.tell(notice, None, self.now()).await?;
         }
         locks.into_iter().for_each(|lock| self.drive(lock));
@@ -335,9 +338,10 @@ impl Inner {
         troubles.hosts.iter().map(|(host, why)| format!("{host}: {why}")).collect()
     }
 
-    fn troubled_rooms(&self) -> Vec<String> {
+    fn troubled_chats(&self) -> Vec<String> {
+        let deaf = self.chats.iter().filter_map(|chat| chat.trouble());
         let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
-        troubles.rooms.iter().map(|(room, why)| format!("{room}: {why}")).collect()
+        deaf.chain(troubles.rooms.iter().map(|(room, why)| format!("{room}: {why}"))).collect()
     }
 
     /// So many deployments wait.

@@ -217,6 +217,10 @@ impl Room {
                 // Someone deleted it, or it is on a terminal that was closed; the closing message still comes.
                 Err(ChatError::Gone(_)) if over => {}
                 Err(ChatError::Gone(gone)) => return self.gone(id, post, &reply, &gone).await,
+                // It goes on in a new one, which can be changed again. A call for votes has to stay where the votes are.
+                Err(ChatError::TooOld(old)) if matches!(post, Post::Live { .. }) => {
+                    return self.post(id, post, &reply, &format!("post:{}:after:{}", id.0, old.id)).await;
+                }
                 Err(error) => return Err(error.into()),
             }
             self.shown.insert(id, (hash(&reply), Instant::now()));

@@ -148,7 +148,7 @@ impl Chat for Console {
         vec![self.room.clone()]
     }
 
-    async fn listen(&self, to: mpsc::Sender<ChatEvent>) -> Result<(), ChatError> {
+    async fn listen(&self, to: mpsc::Sender<ChatEvent>, _: Option<Timestamp>) -> Result<(), ChatError> {
         let Some(mut ears) = self.ears.lock().await.take() else {
             return Err(ChatError::Unavailable("somebody listens to the terminal already".to_owned()));
         };

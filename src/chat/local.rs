@@ -98,7 +98,7 @@ impl Chat for Local {
         vec![self.room.clone()]
     }
 
-    async fn listen(&self, to: mpsc::Sender<ChatEvent>) -> Result<(), ChatError> {
+    async fn listen(&self, to: mpsc::Sender<ChatEvent>, _: Option<Timestamp>) -> Result<(), ChatError> {
         let Some(mut said) = self.said.lock().await.take() else {
             return Err(ChatError::Unavailable("somebody listens to the local chat already".to_owned()));
         };

@@ -5,6 +5,7 @@
 
 mod board;
 pub mod console;
+pub mod discord;
 mod emoji;
 mod input;
 pub mod local;
@@ -14,6 +15,7 @@ pub mod text;
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -137,6 +139,9 @@ pub enum ChatError {
     /// The message isn't there any more.
     #[error("the message {0:?} is gone")]
     Gone(MessageRef),
+    /// The message is so old that it can't be changed as often as it should be.
+    #[error("the message {0:?} is too old to be changed this often")]
+    TooOld(MessageRef),
 }
 
 /// A chat service.
@@ -148,8 +153,9 @@ pub trait Chat: Send + Sync {
     /// The rooms that it serves.
     fn rooms(&self) -> Vec<RoomId>;
 
-    /// Passes on what people do, each once and in order, until the receiver or the chat closes.
-    async fn listen(&self, to: mpsc::Sender<ChatEvent>) -> Result<(), ChatError>;
+    /// Passes on what people do, each once and in order, until the receiver or the chat closes. A chat that keeps messages passes on
+    /// too what was written after `since`, while nobody listened; the bot knows what it heard before. `None` = from now on.
+    async fn listen(&self, to: mpsc::Sender<ChatEvent>, since: Option<Timestamp>) -> Result<(), ChatError>;
 
     /// Shows a reply. The same `key` is never shown twice, even when the bot died between showing it and noting that.
     async fn post(&self, room: &RoomId, reply: &Reply, key: &str) -> Result<MessageRef, ChatError>;
@@ -176,6 +182,11 @@ pub trait Chat: Send + Sync {
     /// want; elsewhere somebody deleted it.
     fn forgets(&self) -> bool {
         false
+    }
+
+    /// What keeps it from hearing people, if something does; what keeps it from showing something is the error of that.
+    fn trouble(&self) -> Option<String> {
+        None
     }
 
     /// The platform's own roles of an account, by id with the platform in front: `discord:1234`. Asked anew whenever a vote is

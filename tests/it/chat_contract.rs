@@ -81,7 +81,7 @@ fn reply(title: &str) -> Reply {
 async fn listen(people: &impl People) -> mpsc::Receiver<ChatEvent> {
     let (to, mut events) = mpsc::channel(100);
     let chat = people.chat();
-    tokio::spawn(async move { chat.listen(to).await });
+    tokio::spawn(async move { chat.listen(to, None).await });
     assert_eq!(soon(events.recv()).await, Some(ChatEvent::Connected { room: people.room() }));
     events
 }
@@ -249,7 +249,7 @@ pub async fn nothing_in_a_reply_is_more_than_text(people: impl People) {
 pub async fn the_listener_ends_when_nobody_hears(people: impl People) {
     let (to, events) = mpsc::channel(1);
     let chat = people.chat();
-    let listener = tokio::spawn(async move { chat.listen(to).await });
+    let listener = tokio::spawn(async move { chat.listen(to, None).await });
     drop(events);
     assert_eq!(soon(listener).await.unwrap(), Ok(()));
 }

@@ -59,7 +59,7 @@ impl Pipe {
     async fn listen(&self) -> mpsc::Receiver<ChatEvent> {
         let (to, mut events) = mpsc::channel(100);
         let console = Arc::clone(&self.console);
-        tokio::spawn(async move { console.listen(to).await });
+        tokio::spawn(async move { console.listen(to, None).await });
         assert_eq!(events.recv().await, Some(ChatEvent::Connected { room: room() }));
         events
     }
@@ -336,7 +336,7 @@ async fn an_output_that_is_gone_is_told_to_who_posts_and_the_talk_goes_on() {
     assert!(matches!(told, Err(ChatError::Unavailable(_))), "{told:?}");
     let (to, mut events) = mpsc::channel(10);
     let listener = Arc::clone(&console);
-    tokio::spawn(async move { listener.listen(to).await });
+    tokio::spawn(async move { listener.listen(to, None).await });
     assert_eq!(events.recv().await, Some(ChatEvent::Connected { room: room() }));
     input.write_all(b"!apps\n").await.unwrap();
     assert!(matches!(events.recv().await, Some(ChatEvent::Message(_))));
@@ -348,7 +348,7 @@ async fn there_is_one_listener_and_one_room() {
     let _events = pipe.listen().await;
     tokio::task::yield_now().await;
     let (to, _rest) = mpsc::channel(1);
-    assert!(matches!(pipe.console.listen(to).await, Err(ChatError::Unavailable(_))));
+    assert!(matches!(pipe.console.listen(to, None).await, Err(ChatError::Unavailable(_))));
     assert_eq!(pipe.console.rooms(), [room()]);
     let elsewhere = pipe.console.post(&RoomId("discord:1".to_owned()), &reply("x", &[]), "1").await;
     assert!(matches!(elsewhere, Err(ChatError::Unavailable(_))));

@@ -124,7 +124,7 @@ impl Machine {
     async fn listen(&self) -> mpsc::Receiver<ChatEvent> {
         let (to, mut events) = mpsc::channel(100);
         let local = self.local.clone();
-        tokio::spawn(async move { local.listen(to).await });
+        tokio::spawn(async move { local.listen(to, None).await });
         assert_eq!(soon(events.recv()).await, Some(ChatEvent::Connected { room: room() }));
         events
     }

@@ -10,6 +10,7 @@ mod chat_contract;
 mod commands;
 mod console;
 mod deployment;
+mod discord;
 mod disk;
 mod docs;
 mod drift;

@@ -230,7 +230,7 @@ impl Chat for Service {
         vec![self.0.id.clone()]
     }
 
-    async fn listen(&self, to: mpsc::Sender<ChatEvent>) -> Result<(), ChatError> {
+    async fn listen(&self, to: mpsc::Sender<ChatEvent>, _: Option<Timestamp>) -> Result<(), ChatError> {
         to.send(ChatEvent::Connected { room: self.0.id.clone() }).await.ok();
         self.0.state.lock().unwrap().listener = Some(to.clone());
         self.0.touch();

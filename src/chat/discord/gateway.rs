@@ -1,0 +1,157 @@
+//! The gateway: what happens in Discord, in order.
+//!
+//! serenity hands each event to a task of its own, and tasks overtake each other. So the gateway has a thread and a runtime to itself
+//! that runs one task at a time, first come first served: there they can't. It also keeps serenity's busy loop, into which it
+//! falls when the service closes with some codes, away from everybody else's timers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serenity::all::{
+    ClientBuilder, ConnectionStage, Context, Event, EventHandler, GatewayError, GatewayIntents, RawEventHandler,
+    ShardStageUpdateEvent,
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::rest::Access;
+
+/// How many events may wait. Those that are dropped are found by a look back.
+const WAITING: usize = 4096;
+
+/// How long the service may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(6);
+
+/// What is needed without the privileged intent: who is mentioned is told the text.
+const UNPRIVILEGED: GatewayIntents =
+    GatewayIntents::GUILDS.union(GatewayIntents::GUILD_MESSAGES).union(GatewayIntents::GUILD_MESSAGE_REACTIONS);
+
+/// Something that the gateway says.
+pub(super) enum Heard {
+    /// Something happened.
+    Event(Box<Event>),
+    /// The connection is in this stage now.
+    Stage(ConnectionStage),
+}
+
+/// Why a connection ended for good.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The token isn't accepted.
+    Token,
+    /// The bot may not read what people write.
+    Intent,
+    /// Anything else.
+    Other(String),
+}
+
+/// A connection to the gateway, which lasts until it ends for good: what can be mended is mended.
+pub(super) struct Connection {
+    /// What it says.
+    pub heard: mpsc::Receiver<Heard>,
+    /// How it ended.
+    pub ended: oneshot::Receiver<Ended>,
+    lost: Arc<AtomicBool>,
+    stop: CancellationToken,
+}
+
+impl Connection {
+    /// Opens one. `reads` says whether the bot asks for the text of messages that don't mention it.
+    pub fn open(access: Access, gateway: Option<String>, reads: bool) -> Connection {
+        let (to, heard) = mpsc::channel(WAITING);
+        let (end, ended) = oneshot::channel();
+        let (lost, stop) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
+        let ears = Ears { to, lost: lost.clone() };
+        let stopped = stop.clone();
+        let thread = std::thread::Builder::new().name("discord".to_owned()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let how = match runtime {
+                Ok(runtime) => runtime.block_on(talk(access, gateway, reads, ears, stopped)),
+                Err(error) => Ended::Other(format!("no runtime for it: {error}")),
+            };
+            // Nobody may want to know any more.
+            let _ = end.send(how);
+        });
+        if let Err(error) = thread {
+            tracing::error!(%error, "there is no thread for Discord's gateway");
+        }
+        Connection { heard, ended, lost, stop }
+    }
+
+    /// Whether events were dropped since this was asked.
+    pub fn lost_some(&self) -> bool {
+        self.lost.swap(false, Ordering::Relaxed)
+    }
+
+    /// Says goodbye.
+    pub async fn close(self) {
+        self.stop.cancel();
+        // It gives up by itself.
+        let _ = self.ended.await;
+    }
+}
+
+async fn talk(access: Access, gateway: Option<String>, reads: bool, ears: Ears, stop: CancellationToken) -> Ended {
+    let http = access.http();
+    let url = match gateway {
+        Some(url) => url,
+        // Asked for here: serenity would go to the real one whenever this fails.
+        None => match http.get_gateway().await {
+            Ok(gateway) => gateway.url,
+            Err(error) => return Ended::Other(super::rest::trouble(&error)),
+        },
+    };
+    let intents = if reads { UNPRIVILEGED | GatewayIntents::MESSAGE_CONTENT } else { UNPRIVILEGED };
+    let client = ClientBuilder::new_with_http(http, intents).raw_event_handler(ears.clone()).event_handler(ears).await;
+    let mut client = match client {
+        Ok(client) => client,
+        Err(error) => return Ended::Other(super::rest::trouble(&error)),
+    };
+    *client.ws_url.lock().await = url;
+    let shards = client.shard_manager.clone();
+    tokio::select! {
+        end = client.start() => match end {
+            Ok(()) => Ended::Other("the connection ended".to_owned()),
+            Err(serenity::Error::Gateway(GatewayError::InvalidAuthentication)) => Ended::Token,
+            Err(serenity::Error::Gateway(GatewayError::DisallowedGatewayIntents)) => Ended::Intent,
+            Err(error) => Ended::Other(super::rest::trouble(&error)),
+        },
+        () = stop.cancelled() => {
+            // With no connection there is nobody to say goodbye to, and serenity waits for ever.
+            let _ = tokio::time::timeout(GOODBYE, shards.shutdown_all()).await;
+            Ended::Other("stopped".to_owned())
+        }
+    }
+}
+
+/// Passes on what serenity hears.
+#[derive(Clone)]
+struct Ears {
+    to: mpsc::Sender<Heard>,
+    lost: Arc<AtomicBool>,
+}
+
+impl Ears {
+    /// Never waits: a task that waits could be overtaken.
+    fn pass(&self, heard: Heard) {
+        if self.to.try_send(heard).is_err() {
+            self.lost.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+#[async_trait]
+impl RawEventHandler for Ears {
+    async fn raw_event(&self, _: Context, event: Event) {
+        self.pass(Heard::Event(Box::new(event)));
+    }
+}
+
+#[async_trait]
+impl EventHandler for Ears {
+    async fn shard_stage_update(&self, _: Context, event: ShardStageUpdateEvent) {
+        self.pass(Heard::Stage(event.new));
+    }
+}

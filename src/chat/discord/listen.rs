@@ -1,0 +1,369 @@
+//! From what happens in Discord to what the bot should know.
+//!
+//! One task does it all, in order. Whenever a connection is new, what may have been missed is fetched first; what comes twice is
+//! passed on once. Then the bot is told that the room is there, and looks at the emojis itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serenity::all::{
+    ChannelId, ConnectionStage, Event, GetMessages, Message as Said, MessageId, MessageType, Reaction, ReactionType, UserId,
+};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use super::gateway::{Connection, Ended, Heard};
+use super::rest::trouble;
+use super::{Discord, account};
+use crate::chat::ChatEvent;
+use crate::domain::message::{Message, MessageRef, RoomId};
+
+/// How long a lost connection may take to come back before anybody is told.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long to wait before the gateway is tried again, and at most: a thousand tries a day end the token's life.
+const RETRY_FIRST: Duration = Duration::from_secs(5);
+const RETRY_LIMIT: Duration = Duration::from_secs(300);
+
+/// How long to wait before missed messages are fetched again.
+const FETCH_AGAIN: Duration = Duration::from_secs(15);
+
+/// How many messages Discord tells at once.
+const PAGE: u8 = 100;
+
+/// The most messages of a room that are fetched after a gap; the newest count.
+const MISSED: usize = 1000;
+
+/// How many messages of a room, and how many reactions, are remembered so that none is passed on twice.
+const REMEMBERED: usize = 4096;
+
+/// Milliseconds from 1970 to Discord's first: <https://docs.discord.com/developers/reference#snowflakes>.
+const EPOCH: i64 = 1_420_070_400_000;
+
+/// Listens until nobody wants to hear any more.
+pub(super) async fn listen(discord: &Discord, to: mpsc::Sender<ChatEvent>, since: Option<Timestamp>) {
+    let begin = first_at(since.unwrap_or_else(discord.now));
+    let rooms = discord.channels.iter().map(|(room, channel)| (*channel, Room::new(room.clone(), begin))).collect();
+    let mut ears = Ears { discord, to, rooms, reacted: BTreeMap::new(), me: None };
+    let (mut reads, mut retry) = (true, RETRY_FIRST);
+    loop {
+        let connection = Connection::open(discord.access.clone(), discord.gateway.clone(), reads);
+        let why = match ears.hear(connection, reads).await {
+            Some((why, was_there)) => {
+                if was_there {
+                    retry = RETRY_FIRST;
+                }
+                why
+            }
+            None => return,
+        };
+        let why = match why {
+            Ended::Token => "Discord doesn't accept the bot's token: set SHIPMATE_DISCORD_TOKEN to the newest one".to_owned(),
+            Ended::Intent if reads => {
+                reads = false;
+                "the bot may not read messages".to_owned()
+            }
+            Ended::Intent => "Discord doesn't let the bot listen at all".to_owned(),
+            Ended::Other(why) => why,
+        };
+        tracing::error!(%why, retry_in = retry.as_secs(), "the connection to Discord ended");
+        discord.is_in_trouble(Some(why));
+        tokio::select! {
+            () = tokio::time::sleep(retry) => retry = (retry * 2).min(RETRY_LIMIT),
+            () = ears.to.closed() => return,
+        }
+    }
+}
+
+/// A channel, and what is known of it.
+struct Room {
+    name: RoomId,
+    /// The newest message that was passed on, or the time from which on they are.
+    newest: MessageId,
+    /// Those that were passed on.
+    passed: BTreeSet<MessageId>,
+    /// Something may have been missed after the newest one.
+    behind: bool,
+}
+
+impl Room {
+    fn new(name: RoomId, newest: MessageId) -> Room {
+        Room { name, newest, passed: BTreeSet::new(), behind: false }
+    }
+
+    /// Whether a message wasn't passed on yet.
+    fn is_new(&mut self, message: MessageId) -> bool {
+        // What was missed is looked for from the last one before the gap.
+        if !self.behind {
+            self.newest = self.newest.max(message);
+        }
+        let new = self.passed.insert(message);
+        while self.passed.len() > REMEMBERED {
+            self.passed.pop_first();
+        }
+        new
+    }
+}
+
+struct Ears<'a> {
+    discord: &'a Discord,
+    to: mpsc::Sender<ChatEvent>,
+    rooms: BTreeMap<ChannelId, Room>,
+    /// Which reactions are there, as far as it was told since the last gap.
+    reacted: BTreeMap<(MessageId, UserId, String), bool>,
+    me: Option<UserId>,
+}
+
+impl Ears<'_> {
+    /// Hears a connection to its end: why it ended, and whether it ever was there. `None` = nobody listens any more.
+    async fn hear(&mut self, mut connection: Connection, reads: bool) -> Option<(Ended, bool)> {
+        let mut was_there = false;
+        let mut lost_since = Some(Instant::now());
+        let mut fetch_at: Option<Instant> = None;
+        loop {
+            let complains_at = lost_since.map(|since| since + PATIENCE);
+            let heard = tokio::select! {
+                () = self.to.closed() => {
+                    connection.close().await;
+                    return None;
+                }
+                heard = connection.heard.recv() => heard,
+                () = at(complains_at) => {
+                    let why = "Discord's gateway can't be reached".to_owned();
+                    tracing::warn!(%why, "nothing is heard");
+                    self.discord.is_in_trouble(Some(why));
+                    lost_since = None;
+                    continue;
+                }
+                () = at(fetch_at) => {
+                    fetch_at = self.catch_up().await.map(|()| None).unwrap_or(Some(Instant::now() + FETCH_AGAIN));
+                    continue;
+                }
+            };
+            if connection.lost_some() {
+                tracing::warn!("too much at once in Discord; what was passed over is fetched");
+                self.rooms.values_mut().for_each(|room| room.behind = true);
+                fetch_at = Some(Instant::now());
+            }
+            match heard {
+                Some(Heard::Event(event)) => match *event {
+                    Event::Ready(event) => {
+                        self.me = Some(event.ready.user.id);
+                        self.is_there(reads, &mut lost_since, &mut fetch_at).await;
+                        was_there = true;
+                    }
+                    Event::Resumed(_) => self.is_there(reads, &mut lost_since, &mut fetch_at).await,
+                    event => self.happened(event).await,
+                },
+                Some(Heard::Stage(ConnectionStage::Connected)) => {}
+                Some(Heard::Stage(_)) => lost_since = lost_since.or(Some(Instant::now())),
+                None => {
+                    let why = (&mut connection.ended).await.unwrap_or(Ended::Other("its thread broke".to_owned()));
+                    return Some((why, was_there));
+                }
+            }
+        }
+    }
+
+    /// The connection is there, for the first time or again.
+    async fn is_there(&mut self, reads: bool, lost_since: &mut Option<Instant>, fetch_at: &mut Option<Instant>) {
+        *lost_since = None;
+        let deaf = "the bot reads only messages that mention it: switch on the Message Content Intent in Discord's developer portal (Bot, \
+                    Privileged Gateway Intents) and restart it";
+        self.discord.is_in_trouble((!reads).then(|| deaf.to_owned()));
+        self.rooms.values_mut().for_each(|room| room.behind = true);
+        if let Err(()) = self.catch_up().await {
+            *fetch_at = Some(Instant::now() + FETCH_AGAIN);
+        }
+    }
+
+    /// Tells of the rooms that are there, and fetches what was missed in them.
+    async fn catch_up(&mut self) -> Result<(), ()> {
+        self.reacted.clear();
+        let mut all = Ok(());
+        let behind = self.rooms.iter().filter(|(_, room)| room.behind);
+        let behind: Vec<_> = behind.map(|(channel, room)| (*channel, room.name.clone(), room.newest)).collect();
+        for (channel, name, newest) in behind {
+            // What is written from here on comes by itself.
+            let missed = self.missed(channel, newest).await;
+            self.pass(ChatEvent::Connected { room: name.clone() }).await;
+            match missed {
+                Ok(missed) => {
+                    if let Some(room) = self.rooms.get_mut(&channel) {
+                        room.behind = false;
+                    }
+                    // One that was changed since says what nobody sent: if it was heard when it was sent, that comes anyway.
+                    for said in missed.into_iter().filter(|said| said.edited_timestamp.is_none()) {
+                        self.said(said).await;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(room = %name, error = %trouble(&error), "what people wrote meanwhile can't be fetched; it is tried again");
+                    all = Err(());
+                }
+            }
+        }
+        all
+    }
+
+    /// The messages after one, the oldest first.
+    async fn missed(&self, channel: ChannelId, newest: MessageId) -> serenity::Result<Vec<Said>> {
+        let mut missed: BTreeMap<MessageId, Said> = BTreeMap::new();
+        let mut after = newest;
+        loop {
+            let page = channel.messages(&self.discord.http, GetMessages::new().after(after).limit(PAGE)).await?;
+            let full = page.len() == usize::from(PAGE);
+            missed.extend(page.into_iter().map(|said| (said.id, said)));
+            while missed.len() > MISSED {
+                missed.pop_first();
+            }
+            match missed.keys().next_back().copied() {
+                Some(last) if full && last > after => after = last,
+                _ => return Ok(missed.into_values().collect()),
+            }
+        }
+    }
+
+    async fn happened(&mut self, event: Event) {
+        match event {
+            Event::MessageCreate(event) => self.said(event.message).await,
+            Event::ReactionAdd(event) => {
+                let by_bot = event.reaction.member.as_ref().is_some_and(|member| member.user.bot);
+                if !by_bot {
+                    self.reacted(event.reaction, true).await;
+                }
+            }
+            Event::ReactionRemove(event) => self.reacted(event.reaction, false).await,
+            Event::MessageDelete(event) => self.deleted(event.channel_id, event.message_id).await,
+            Event::MessageDeleteBulk(event) => {
+                for message in event.ids {
+                    self.deleted(event.channel_id, message).await;
+                }
+            }
+            // Somebody took all of an emoji, or all emojis, away: what is there now is looked at.
+            Event::ReactionRemoveAll(event) => self.look_again(event.channel_id).await,
+            Event::ReactionRemoveEmoji(event) => self.look_again(event.reaction.channel_id).await,
+            _ => {}
+        }
+    }
+
+    async fn said(&mut self, said: Said) {
+        let Some(room) = self.rooms.get_mut(&said.channel_id) else { return };
+        let is_person = !said.author.bot && said.webhook_id.is_none();
+        if !room.is_new(said.id) || !is_person || !matches!(said.kind, MessageType::Regular | MessageType::InlineReply) {
+            return;
+        }
+        let at = MessageRef { room: room.name.clone(), id: said.id.to_string() };
+        let Some(text) = spoken(&said.content, self.me, &self.discord.prefix) else { return };
+        let message = Message { at, author: account(said.author.id), text, received: written_at(said.id) };
+        self.pass(ChatEvent::Message(message)).await;
+    }
+
+    async fn reacted(&mut self, reaction: Reaction, there: bool) {
+        let (Some(room), Some(user)) = (self.rooms.get(&reaction.channel_id), reaction.user_id) else { return };
+        let ReactionType::Unicode(emoji) = &reaction.emoji else { return };
+        if Some(user) == self.me {
+            return;
+        }
+        let (to, emoji) = (MessageRef { room: room.name.clone(), id: reaction.message_id.to_string() }, plain(emoji));
+        if self.reacted.len() >= REMEMBERED {
+            self.reacted.clear();
+        }
+        // After a resumed connection the same comes again.
+        if self.reacted.insert((reaction.message_id, user, emoji.clone()), there) == Some(there) {
+            return;
+        }
+        let author = account(user);
+        self.pass(if there { ChatEvent::Reacted { to, author, emoji } } else { ChatEvent::Unreacted { to, author, emoji } }).await;
+    }
+
+    async fn deleted(&mut self, channel: ChannelId, message: MessageId) {
+        let Some(room) = self.rooms.get(&channel) else { return };
+        let message = MessageRef { room: room.name.clone(), id: message.to_string() };
+        self.pass(ChatEvent::Deleted { message }).await;
+    }
+
+    async fn look_again(&mut self, channel: ChannelId) {
+        let Some(room) = self.rooms.get(&channel) else { return };
+        let room = room.name.clone();
+        self.reacted.clear();
+        self.pass(ChatEvent::Connected { room }).await;
+    }
+
+    async fn pass(&self, event: ChatEvent) {
+        // If nobody hears any more, that is noticed by those who wait.
+        let _ = self.to.send(event).await;
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What a person said to the bot: with the prefix where they mentioned it. `None` = it is a quote or code, and no command.
+fn spoken(content: &str, me: Option<UserId>, prefix: &str) -> Option<String> {
+    let content = content.trim_start();
+    if content.starts_with(['`', '>']) {
+        return None;
+    }
+    let mentioned = me.and_then(|me| {
+        let rest = content.strip_prefix("<@")?;
+        let rest = rest.strip_prefix('!').unwrap_or(rest);
+        rest.strip_prefix(&me.to_string())?.strip_prefix('>')
+    });
+    Some(mentioned.map_or_else(|| content.to_owned(), |rest| format!("{prefix}{}", rest.trim_start())))
+}
+
+/// An emoji without variation selectors.
+pub(super) fn plain(emoji: &str) -> String {
+    emoji.chars().filter(|c| *c != '\u{fe0f}').collect()
+}
+
+/// The first number that a message of this time can have.
+fn first_at(time: Timestamp) -> MessageId {
+    let milliseconds = u64::try_from(time.as_millisecond() - EPOCH).unwrap_or_default();
+    MessageId::new((milliseconds << 22).max(1))
+}
+
+/// When a message was written.
+fn written_at(message: MessageId) -> Timestamp {
+    let milliseconds = i64::try_from(message.get() >> 22).unwrap_or_default() + EPOCH;
+    Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mention_stands_for_the_prefix_and_quotes_are_no_commands() {
+        let me = Some(UserId::new(42));
+        for (content, expected) in [
+            ("!deploy blog", Some("!deploy blog")),
+            ("<@42> deploy blog", Some("!deploy blog")),
+            ("  <@!42>deploy blog", Some("!deploy blog")),
+            ("<@421> deploy blog", Some("<@421> deploy blog")),
+            ("hello <@42> deploy", Some("hello <@42> deploy")),
+            ("> !deploy blog", None),
+            ("`!deploy blog`", None),
+            ("```\n!deploy blog\n```", None),
+        ] {
+            assert_eq!(spoken(content, me, "!").as_deref(), expected, "{content}");
+        }
+        assert_eq!(spoken("<@42> deploy", None, "!").as_deref(), Some("<@42> deploy"));
+    }
+
+    #[test]
+    fn a_messages_number_says_when_it_was_written() {
+        // The example of Discord's documentation.
+        let message = MessageId::new(175_928_847_299_117_063);
+        assert_eq!(written_at(message).to_string(), "2016-04-30T11:18:25.796Z");
+        assert!(first_at(written_at(message)) <= message);
+        assert_eq!(written_at(first_at(written_at(message))), written_at(message));
+        assert_eq!(first_at(Timestamp::UNIX_EPOCH), MessageId::new(1));
+    }
+}

@@ -1,0 +1,284 @@
+//! Discord, through serenity.
+//!
+//! | file | what |
+//! |---|---|
+//! | `gateway` | what happens, in order |
+//! | `rest` | what the bot asks for, and how that goes wrong |
+//! | `listen` | from what happens to what the bot should know; what it missed is fetched |
+//! | `render` | a reply as content and an embed |
+//!
+//! A room is a channel, `discord:NUMBER`. A message's id is Discord's own number, which also says when it was written.
+
+mod gateway;
+mod listen;
+mod render;
+mod rest;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serenity::all::{
+    Builder, ChannelId, CreateAttachment, CreateEmbed, CreateMessage, EditMessage, GetMessages, GuildId, Http, MessageId,
+    MessageReference, MessageReferenceKind, Nonce, ReactionType, UserId,
+};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{OnceCell, mpsc};
+
+use self::rest::{Access, about, trouble};
+use super::{Audience, Chat, ChatError, ChatEvent, Reply};
+use crate::domain::message::{Account, MessageRef, RoomId};
+use crate::secret::Secret;
+
+/// What rooms, accounts and roles of Discord begin with.
+pub const PLATFORM: &str = "discord:";
+
+/// The name of the file that has what a message can't hold.
+const FILE: &str = "message.txt";
+
+/// How many posts are remembered.
+const POSTED: usize = 256;
+
+/// What stands before the mark of a message.
+const MARK: &str = "-# ref ";
+
+/// What a Discord is made from.
+pub struct Parts {
+    /// The bot's token.
+    pub token: Secret,
+    /// The rooms, `discord:NUMBER`.
+    pub rooms: Vec<RoomId>,
+    /// What commands begin with; a mention of the bot stands for it.
+    pub prefix: String,
+    /// A proxy that stands in for `https://discord.com` and minds the rate limits; `None` = the real one.
+    pub api: Option<String>,
+    /// The gateway's address; `None` = Discord says it.
+    pub gateway: Option<String>,
+    /// Makes a client with deadlines.
+    pub client: Arc<dyn Fn() -> reqwest::Client + Send + Sync>,
+    /// What time it is.
+    pub now: fn() -> Timestamp,
+}
+
+/// Discord.
+pub struct Discord {
+    access: Access,
+    gateway: Option<String>,
+    http: Http,
+    channels: BTreeMap<RoomId, ChannelId>,
+    prefix: String,
+    now: fn() -> Timestamp,
+    me: OnceCell<UserId>,
+    guilds: Mutex<BTreeMap<ChannelId, GuildId>>,
+    /// The rooms in which a message may stand that nobody recorded: of an earlier life, or whose answer was lost.
+    unsure: Mutex<BTreeSet<RoomId>>,
+    /// What was posted last, by its mark: a key stays used when its message is deleted.
+    posted: Mutex<VecDeque<(String, MessageRef)>>,
+    trouble: Mutex<Option<String>>,
+}
+
+/// A room's name that is no channel.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no channel of Discord: it is `discord:NUMBER`, with the number that \"Copy Channel ID\" gives")]
+pub struct NoChannel(pub RoomId);
+
+impl Discord {
+    /// Makes one; nothing is asked yet.
+    ///
+    /// # Errors
+    /// If a room is none of Discord's.
+    pub fn new(parts: Parts) -> Result<Discord, NoChannel> {
+        let channel = |room: RoomId| match id(room.0.strip_prefix(PLATFORM).unwrap_or_default()) {
+            Some(number) => Ok((room, ChannelId::new(number))),
+            None => Err(NoChannel(room)),
+        };
+        let channels: BTreeMap<RoomId, ChannelId> = parts.rooms.into_iter().map(channel).collect::<Result<_, _>>()?;
+        let access = Access { token: parts.token, client: parts.client, api: parts.api };
+        Ok(Discord {
+            http: access.http(),
+            access,
+            gateway: parts.gateway,
+            unsure: Mutex::new(channels.keys().cloned().collect()),
+            channels,
+            prefix: parts.prefix,
+            now: parts.now,
+            me: OnceCell::new(),
+            guilds: Mutex::default(),
+            posted: Mutex::default(),
+            trouble: Mutex::default(),
+        })
+    }
+
+    fn channel(&self, room: &RoomId) -> Result<ChannelId, ChatError> {
+        let none = || ChatError::Unavailable(format!("the bot isn't in the room `{room}`"));
+        self.channels.get(room).copied().ok_or_else(none)
+    }
+
+    fn place(&self, message: &MessageRef) -> Result<(ChannelId, MessageId), ChatError> {
+        let id = id(&message.id).ok_or_else(|| ChatError::Gone(message.clone()))?;
+        Ok((self.channel(&message.room)?, MessageId::new(id)))
+    }
+
+    async fn me(&self) -> Result<UserId, ChatError> {
+        let ask = async || self.http.get_current_user().await.map(|user| user.id);
+        self.me.get_or_try_init(ask).await.copied().map_err(|error| ChatError::Unavailable(trouble(&error)))
+    }
+
+    /// The server that a channel is of.
+    async fn guild(&self, channel: ChannelId) -> Result<GuildId, ChatError> {
+        if let Some(known) = self.guilds.lock().unwrap_or_else(PoisonError::into_inner).get(&channel) {
+            return Ok(*known);
+        }
+        let told = self.http.get_channel(channel).await.map_err(|error| ChatError::Unavailable(trouble(&error)))?;
+        let guild = told.guild().map(|channel| channel.guild_id);
+        let guild = guild.ok_or_else(|| ChatError::Unavailable(format!("the channel {channel} is of no server")))?;
+        self.guilds.lock().unwrap_or_else(PoisonError::into_inner).insert(channel, guild);
+        Ok(guild)
+    }
+
+    async fn show(&self, room: &RoomId, to: Option<&MessageRef>, reply: &Reply, key: &str) -> Result<MessageRef, ChatError> {
+        let channel = self.channel(room)?;
+        let mark = mark(room, key);
+        let known = self.posted.lock().unwrap_or_else(PoisonError::into_inner).iter().find(|(known, _)| *known == mark).cloned();
+        if let Some((_, message)) = known {
+            return Ok(message);
+        }
+        if self.is_unsure(room)
+            && let Some(found) = self.marked(channel, &mark).await?
+        {
+            return Ok(MessageRef { room: room.clone(), id: found.to_string() });
+        }
+        let shown = render::shown(reply);
+        let mut message = CreateMessage::new()
+            .content(format!("{}\n{MARK}{mark}", shown.content))
+            .nonce(Nonce::String(mark.clone()))
+            .enforce_nonce(true);
+        if !shown.description.is_empty() {
+            message = message.embed(CreateEmbed::new().description(shown.description).colour(shown.colour));
+        }
+        if let Some(whole) = shown.whole {
+            message = message.add_file(CreateAttachment::bytes(whole, FILE));
+        }
+        if let Some((channel, id)) = to.and_then(|to| self.place(to).ok()) {
+            let reference = MessageReference::new(MessageReferenceKind::Default, channel).message_id(id).fail_if_not_exists(false);
+            message = message.reference_message(reference);
+        }
+        match message.execute(&self.http, (channel, None)).await {
+            Ok(message) => {
+                self.unsure.lock().unwrap_or_else(PoisonError::into_inner).remove(room);
+                let message = MessageRef { room: room.clone(), id: message.id.to_string() };
+                let mut posted = self.posted.lock().unwrap_or_else(PoisonError::into_inner);
+                posted.push_front((mark, message.clone()));
+                posted.truncate(POSTED);
+                Ok(message)
+            }
+            Err(error) => {
+                if rest::may_have_worked(&error) {
+                    self.unsure.lock().unwrap_or_else(PoisonError::into_inner).insert(room.clone());
+                }
+                Err(ChatError::Unavailable(trouble(&error)))
+            }
+        }
+    }
+
+    fn is_unsure(&self, room: &RoomId) -> bool {
+        self.unsure.lock().unwrap_or_else(PoisonError::into_inner).contains(room)
+    }
+
+    /// The message with a mark, among the newest of the channel: Discord itself knows a nonce for some minutes only.
+    async fn marked(&self, channel: ChannelId, mark: &str) -> Result<Option<MessageId>, ChatError> {
+        let me = self.me().await?;
+        let newest = channel.messages(&self.http, GetMessages::new().limit(100)).await;
+        let newest = newest.map_err(|error| ChatError::Unavailable(trouble(&error)))?;
+        let ours = newest.into_iter().filter(|message| message.author.id == me);
+        Ok(ours.filter(|message| message.content.ends_with(&format!("\n{MARK}{mark}"))).map(|message| message.id).next())
+    }
+
+    fn is_in_trouble(&self, why: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+}
+
+#[async_trait]
+impl Chat for Discord {
+    fn rooms(&self) -> Vec<RoomId> {
+        self.channels.keys().cloned().collect()
+    }
+
+    async fn listen(&self, to: mpsc::Sender<ChatEvent>, since: Option<Timestamp>) -> Result<(), ChatError> {
+        listen::listen(self, to, since).await;
+        Ok(())
+    }
+
+    async fn post(&self, room: &RoomId, reply: &Reply, key: &str) -> Result<MessageRef, ChatError> {
+        self.show(room, None, reply, key).await
+    }
+
+    async fn answer(&self, to: &MessageRef, _: Audience, reply: &Reply, key: &str) -> Result<MessageRef, ChatError> {
+        self.show(&to.room, Some(to), reply, key).await
+    }
+
+    async fn edit(&self, message: &MessageRef, reply: &Reply, last: bool) -> Result<(), ChatError> {
+        let (channel, id) = self.place(message)?;
+        let shown = render::shown(reply);
+        let embed = (!shown.description.is_empty()).then(|| CreateEmbed::new().description(shown.description).colour(shown.colour));
+        let mut edit = EditMessage::new().content(shown.content).embeds(embed.into_iter().collect());
+        if let (true, Some(whole)) = (last, shown.whole) {
+            edit = edit.new_attachment(CreateAttachment::bytes(whole, FILE));
+        }
+        match edit.execute(&self.http, (channel, id, None)).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(about(message, &error)),
+        }
+    }
+
+    async fn react(&self, message: &MessageRef, emoji: &str) -> Result<(), ChatError> {
+        let (channel, id) = self.place(message)?;
+        let emoji = ReactionType::Unicode(emoji.to_owned());
+        self.http.create_reaction(channel, id, &emoji).await.map_err(|error| about(message, &error))
+    }
+
+    async fn reactions(&self, message: &MessageRef) -> Result<Vec<(Account, String)>, ChatError> {
+        let (channel, id) = self.place(message)?;
+        let told = self.http.get_message(channel, id).await.map_err(|error| about(message, &error))?;
+        let found = rest::reactions(&self.http, &told).await.map_err(|error| about(message, &error))?;
+        Ok(found.into_iter().map(|(user, emoji)| (account(user.id), listen::plain(&emoji))).collect())
+    }
+
+    async fn roles(&self, account: &Account) -> Result<BTreeSet<String>, ChatError> {
+        let Some(user) = account.0.strip_prefix(PLATFORM).and_then(id) else { return Ok(BTreeSet::new()) };
+        let mut guilds = BTreeSet::new();
+        for channel in self.channels.values() {
+            guilds.insert(self.guild(*channel).await?);
+        }
+        let mut roles = BTreeSet::new();
+        for guild in guilds {
+            match self.http.get_member(guild, UserId::new(user)).await {
+                Ok(member) => roles.extend(member.roles.iter().map(|role| format!("{PLATFORM}{role}"))),
+                // Not of this server.
+                Err(error) if rest::is_unknown(&error) => {}
+                Err(error) => return Err(ChatError::Unavailable(trouble(&error))),
+            }
+        }
+        Ok(roles)
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn account(user: UserId) -> Account {
+    Account(format!("{PLATFORM}{user}"))
+}
+
+/// A number of Discord's: never 0.
+fn id(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|number| *number != 0)
+}
+
+/// A mark that only posts with the same key have; as a nonce it may have 25 characters.
+fn mark(room: &RoomId, key: &str) -> String {
+    hex::encode(&Sha256::digest(format!("{room} {key}"))[..8])
+}

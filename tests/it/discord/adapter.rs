@@ -1,0 +1,251 @@
+//! What only Discord has: sessions that break, permissions that are refused, and marks that survive both.
+
+use shipmate::chat::discord::{Discord, Parts};
+use shipmate::chat::{Audience, Block, Chat, ChatError, ChatEvent, Reply, Tone};
+use shipmate::secret::Secret;
+use tokio::sync::mpsc;
+
+use super::*;
+
+fn reply(title: &str) -> Reply {
+    Reply { tone: Tone::Busy, title: title.to_owned(), body: vec![Block::Line("a line".to_owned())] }
+}
+
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), what).await.expect("it takes too long")
+}
+
+/// What the bot hears, after it was told that the room is there.
+async fn heard(discord: &Arc<Discord>, since: Option<Timestamp>) -> mpsc::Receiver<ChatEvent> {
+    let (to, mut events) = mpsc::channel(1000);
+    let discord = discord.clone();
+    tokio::spawn(async move { discord.listen(to, since).await });
+    assert_eq!(soon(events.recv()).await, Some(ChatEvent::Connected { room: room() }));
+    events
+}
+
+async fn text(events: &mut mpsc::Receiver<ChatEvent>) -> String {
+    match soon(events.recv()).await {
+        Some(ChatEvent::Message(message)) => message.text,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn trouble(discord: &Discord, words: &str) {
+    let wait = async {
+        while !discord.trouble().is_some_and(|why| why.contains(words)) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(20), wait).await.is_ok(), "{:?}", discord.trouble());
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_is_taken_up_and_nothing_is_lost_or_comes_twice() {
+    let server = Server::new().await;
+    let mut events = heard(&server.discord, None).await;
+    let fake = &server.fake;
+    fake.say("anna", "one");
+    assert_eq!(text(&mut events).await, "one");
+    for (n, breaks) in [Fake::cut as fn(&Fake), Fake::ask_to_reconnect, |fake: &Fake| fake.close(4000)].into_iter().enumerate() {
+        breaks(fake);
+        fake.say("anna", &format!("while it is broken {n}"));
+        fake.until("a session that was taken up", |fake| (fake.connections() == (1, n + 1)).then_some(())).await;
+        fake.say("anna", &format!("after it {n}"));
+        let mut texts = Vec::new();
+        while texts.len() < 2 {
+            match soon(events.recv()).await {
+                Some(ChatEvent::Message(message)) => texts.push(message.text),
+                Some(ChatEvent::Connected { .. }) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(texts, [format!("while it is broken {n}"), format!("after it {n}")]);
+    }
+}
+
+#[tokio::test]
+async fn what_was_written_while_no_session_lived_is_fetched_once_and_in_order() {
+    let server = Server::new().await;
+    let mut events = heard(&server.discord, None).await;
+    let fake = &server.fake;
+    fake.say("anna", "before");
+    assert_eq!(text(&mut events).await, "before");
+    fake.forget_sessions();
+    for n in 0..120 {
+        fake.say("anna", &format!("missed {n}"));
+    }
+    // The first try to fetch them fails.
+    fake.fail_next("GET /channels/901/messages", 500, 0);
+    fake.until("a new session", |fake| (fake.connections().0 == 2).then_some(())).await;
+    fake.say("anna", "live again");
+    let mut texts = Vec::new();
+    let mut connected = 0;
+    while texts.len() < 121 {
+        match tokio::time::timeout(Duration::from_secs(40), events.recv()).await.unwrap() {
+            Some(ChatEvent::Message(message)) => texts.push(message.text),
+            Some(ChatEvent::Connected { .. }) => connected += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(connected, 2);
+    let missed: Vec<String> = (0..120).map(|n| format!("missed {n}")).collect();
+    assert_eq!(texts.iter().filter(|text| text.as_str() != "live again").cloned().collect::<Vec<_>>(), missed);
+    assert_eq!(texts.iter().filter(|text| text.as_str() == "live again").count(), 1);
+}
+
+#[tokio::test]
+async fn a_new_start_fetches_what_was_written_since_the_last() {
+    let server = Server::new().await;
+    let since = Timestamp::now() - jiff::SignedDuration::from_secs(60);
+    server.fake.say("anna", "!deploy blog");
+    let mut events = heard(&server.discord, Some(since)).await;
+    assert_eq!(text(&mut events).await, "!deploy blog");
+    let later = Server { discord: Arc::new(Discord::new(parts(&server.fake)).unwrap()), fake: server.fake.clone() };
+    let mut events = heard(&later.discord, None).await;
+    later.fake.say("anna", "now");
+    assert_eq!(text(&mut events).await, "now");
+}
+
+#[tokio::test]
+async fn only_people_are_heard_and_a_mention_stands_for_the_prefix() {
+    let server = Server::new().await;
+    let mut events = heard(&server.discord, None).await;
+    let fake = &server.fake;
+    let post = server.discord.post(&room(), &reply("approve?"), "1").await.unwrap();
+    fake.say_as_program("another bot", "!deploy blog", false);
+    fake.say_as_program("ci", "!deploy blog", true);
+    fake.put_reaction("another bot", number(&post), "✅");
+    fake.say("anna", "> !deploy blog");
+    fake.say("anna", "```\n!deploy blog\n```");
+    fake.say("anna", "<@42> deploy blog");
+    assert_eq!(text(&mut events).await, "!deploy blog");
+    fake.say("anna", "done");
+    assert_eq!(text(&mut events).await, "done");
+    assert_eq!(server.discord.reactions(&post).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_reaction_that_is_told_again_is_passed_on_once() {
+    let server = Server::new().await;
+    let mut events = heard(&server.discord, None).await;
+    let post = server.discord.post(&room(), &reply("approve?"), "1").await.unwrap();
+    server.fake.put_reaction("anna", number(&post), "✅");
+    server.fake.repeat(1);
+    server.fake.say("anna", "done");
+    assert!(matches!(soon(events.recv()).await, Some(ChatEvent::Reacted { .. })));
+    assert_eq!(text(&mut events).await, "done");
+}
+
+#[tokio::test]
+async fn a_post_whose_answer_was_lost_is_found_again_also_by_a_later_life() {
+    let server = Server::new().await;
+    let first = server.discord.post(&room(), &reply("only once"), "1").await.unwrap();
+    // Discord knows a nonce for some minutes only.
+    server.fake.forget_nonces();
+    let later = Discord::new(parts(&server.fake)).unwrap();
+    assert_eq!(later.post(&room(), &reply("only once"), "1").await.unwrap(), first);
+    let second = later.post(&room(), &reply("another"), "2").await.unwrap();
+    assert_ne!(second, first);
+    assert_eq!(server.fake.texts().len(), 2);
+}
+
+#[tokio::test]
+async fn nobody_is_called_by_what_a_message_says() {
+    let server = Server::new().await;
+    let said = server.fake.say("anna", "!deploy");
+    let to = MessageRef { room: room(), id: said.to_string() };
+    let post = server.discord.answer(&to, Audience::Author, &reply("@everyone <@100>"), "1").await.unwrap();
+    server.discord.edit(&post, &reply("@here"), true).await.unwrap();
+    let (_, shown) = server.fake.of_the_bot().pop().unwrap();
+    assert_eq!(shown.allowed_mentions["parse"], serde_json::json!([]));
+    assert_eq!((shown.reference, shown.edits), (Some(said.to_string()), 1));
+    assert!(shown.content.contains("\\@here"), "{}", shown.content);
+}
+
+#[tokio::test]
+async fn what_is_too_long_for_a_message_is_in_a_file() {
+    let server = Server::new().await;
+    let body = (0..900).map(|n| Block::Line(format!("line {n}"))).collect();
+    let long = Reply { tone: Tone::Info, title: "long".to_owned(), body };
+    server.discord.post(&room(), &long, "1").await.unwrap();
+    let (_, shown) = server.fake.of_the_bot().pop().unwrap();
+    assert!(shown.text().ends_with("… the rest is in the file"), "{}", shown.text());
+    assert!(shown.files.len() == 1 && shown.files[0].contains("line 899"));
+}
+
+#[tokio::test]
+async fn what_goes_wrong_says_how_to_mend_it() {
+    let server = Server::new().await;
+    let discord = &server.discord;
+    discord.post(&room(), &reply("one"), "1").await.unwrap();
+    for (status, code, expected) in [
+        (401, 0, "set SHIPMATE_DISCORD_TOKEN to the newest one"),
+        (404, 10003, "it was deleted, or its number is wrong"),
+        (403, 50001, "give it the permission View Channel there"),
+        (403, 50013, "`shipmate check` says which permission is missing"),
+        (500, 0, "Discord answers 500"),
+    ] {
+        server.fake.fail_next("POST /channels/901/messages", status, code);
+        match discord.post(&room(), &reply("two"), "2").await {
+            Err(ChatError::Unavailable(why)) => assert!(why.contains(expected), "{why}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    let post = discord.post(&room(), &reply("two"), "2").await.unwrap();
+    server.fake.fail_next("PATCH", 400, 30046);
+    assert_eq!(discord.edit(&post, &reply("three"), false).await, Err(ChatError::TooOld(post)));
+}
+
+#[tokio::test]
+async fn a_service_that_is_down_or_has_enough_for_now_is_told_and_tried_again() {
+    let server = Server::new().await;
+    let (fake, discord) = (&server.fake, &server.discord);
+    let mut events = heard(discord, None).await;
+    fake.limit(1, Duration::from_secs(3600));
+    discord.post(&room(), &reply("one"), "1").await.unwrap();
+    let limited = discord.post(&room(), &reply("two"), "2").await;
+    assert!(matches!(&limited, Err(ChatError::Unavailable(why)) if why.contains("429")), "{limited:?}");
+    assert_eq!((fake.refused(), fake.asked("POST /channels/901/messages")), (1, 2));
+    fake.limit(100, Duration::from_secs(1));
+    fake.is_down(true);
+    let down = discord.post(&room(), &reply("two"), "2").await;
+    assert!(matches!(&down, Err(ChatError::Unavailable(why)) if why.contains("502")), "{down:?}");
+    fake.say("anna", "while it is down");
+    fake.is_down(false);
+    discord.post(&room(), &reply("two"), "2").await.unwrap();
+    fake.sees(&["two"]).await;
+    assert_eq!(soon(events.recv()).await, Some(ChatEvent::Connected { room: room() }));
+    assert_eq!(text(&mut events).await, "while it is down");
+}
+
+#[tokio::test]
+async fn a_token_or_an_intent_that_is_refused_is_told_and_the_bot_goes_on() {
+    let server = Server::new().await;
+    let wrong =
+        Arc::new(Discord::new(Parts { token: Secret::new("an old one".to_owned()).unwrap(), ..parts(&server.fake) }).unwrap());
+    let (to, _events) = mpsc::channel(10);
+    let listening = wrong.clone();
+    tokio::spawn(async move { listening.listen(to, None).await });
+    trouble(&wrong, "SHIPMATE_DISCORD_TOKEN").await;
+
+    // The intent to read all messages.
+    server.fake.refuse(Some((4014, 1 << 15)));
+    let mut events = heard(&server.discord, None).await;
+    trouble(&server.discord, "Message Content Intent").await;
+    server.fake.say("anna", "<@42> status");
+    assert_eq!(text(&mut events).await, "!status");
+}
+
+#[tokio::test]
+async fn roles_are_those_of_this_moment() {
+    let server = Server::new().await;
+    let account = server.account("anna");
+    assert!(server.discord.roles(&account).await.unwrap().is_empty());
+    server.fake.give_role("anna", 7);
+    assert_eq!(server.discord.roles(&account).await.unwrap(), ["discord:7".to_owned()].into());
+    assert!(server.discord.roles(&Account("discord:99999".to_owned())).await.unwrap().is_empty());
+    assert!(server.discord.roles(&Account("terminal:anna".to_owned())).await.unwrap().is_empty());
+    server.fake.fail_next("GET /guilds", 500, 0);
+    assert!(matches!(server.discord.roles(&account).await, Err(ChatError::Unavailable(_))));
+}

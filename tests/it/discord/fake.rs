@@ -1,0 +1,740 @@
+//! A Discord of our own: REST and gateway over real sockets, as far as the bot uses them, and the faults that the real one has.
+//!
+//! What it demands and what it sends follows the measured behaviour of serenity 0.12.5 and Discord's documentation: numbers are
+//! strings, `enforce_nonce` answers with the first message, sessions replay what was missed or are invalid, and the bot's own doings
+//! come back as events.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use axum::body::Bytes;
+use axum::extract::{Path, Query, Request, State as Part};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use futures_util::{SinkExt, StreamExt};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio_tungstenite::tungstenite::Message as Frame;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+
+pub const GUILD: u64 = 900;
+pub const CHANNEL: u64 = 901;
+pub const TOKEN: &str = "Bot the-token";
+const BOT: u64 = 42;
+
+/// Discord's first millisecond.
+const EPOCH: i64 = 1_420_070_400_000;
+
+/// The service.
+#[derive(Clone)]
+pub struct Fake(Arc<Inner>);
+
+struct Inner {
+    state: Mutex<State>,
+    changed: watch::Sender<u64>,
+    rest: SocketAddr,
+    gateway: SocketAddr,
+}
+
+#[derive(Default)]
+struct State {
+    count: u64,
+    users: BTreeMap<String, u64>,
+    bots: BTreeSet<u64>,
+    roles: BTreeMap<u64, BTreeSet<u64>>,
+    messages: BTreeMap<u64, Said>,
+    nonces: HashMap<String, u64>,
+    sessions: BTreeMap<String, Session>,
+    /// The paths that fail next, with the answers.
+    faults: Vec<(String, u16, Value)>,
+    /// What was asked for, `METHOD path`.
+    requests: Vec<String>,
+    identified: usize,
+    resumed: usize,
+    is_down: bool,
+    limits: Option<Limits>,
+    /// The close code that each IDENTIFY is answered with, and the intents that it refuses.
+    refuses: Option<(u16, u64)>,
+}
+
+/// A message.
+#[derive(Debug, Clone)]
+pub struct Said {
+    channel: u64,
+    author: u64,
+    pub content: String,
+    pub embeds: Vec<Value>,
+    pub files: Vec<String>,
+    pub allowed_mentions: Value,
+    pub reference: Option<String>,
+    pub edits: usize,
+    changed_at: Option<String>,
+    reactions: Vec<(String, u64)>,
+    webhook: bool,
+}
+
+#[derive(Default)]
+struct Session {
+    seq: u64,
+    log: Vec<Value>,
+    to: Option<mpsc::UnboundedSender<Frame>>,
+}
+
+/// So many changes of messages in a channel in a time.
+struct Limits {
+    burst: usize,
+    within: Duration,
+    spent: Vec<Instant>,
+    /// How many came too early.
+    refused: usize,
+}
+
+impl Fake {
+    pub async fn start() -> Fake {
+        let (rest, gateway) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+        let inner = Inner {
+            state: Mutex::default(),
+            changed: watch::Sender::new(0),
+            rest: rest.local_addr().unwrap(),
+            gateway: gateway.local_addr().unwrap(),
+        };
+        let fake = Fake(Arc::new(inner));
+        let routes = Router::new()
+            .route("/gateway", get(where_is_the_gateway))
+            .route("/users/@me", get(me))
+            .route("/channels/{channel}", get(channel))
+            .route("/channels/{channel}/messages", post(create).get(list))
+            .route("/channels/{channel}/messages/{message}", get(one).patch(edit))
+            .route("/channels/{channel}/messages/{message}/reactions/{emoji}/@me", put(react))
+            .route("/channels/{channel}/messages/{message}/reactions/{emoji}", get(reacted))
+            .route("/guilds/{guild}/members/{user}", get(member));
+        let app = Router::new()
+            .nest("/api/v10", routes)
+            .layer(middleware::from_fn_with_state(fake.clone(), admit))
+            .with_state(fake.clone());
+        tokio::spawn(async move { axum::serve(rest, app).await });
+        let talker = fake.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = gateway.accept().await {
+                tokio::spawn(talker.clone().talk(stream));
+            }
+        });
+        fake
+    }
+
+    pub fn api(&self) -> String {
+        format!("http://{}", self.0.rest)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap()
+    }
+
+    fn touch(&self) {
+        self.0.changed.send_modify(|n| *n += 1);
+    }
+
+    /// Waits until the service is as wanted.
+    pub async fn until<T>(&self, what: &str, found: impl Fn(&Fake) -> Option<T>) -> T {
+        let mut changed = self.0.changed.subscribe();
+        let wait = async {
+            loop {
+                changed.borrow_and_update();
+                if let Some(found) = found(self) {
+                    return found;
+                }
+                changed.changed().await.unwrap();
+            }
+        };
+        match tokio::time::timeout(Duration::from_secs(20), wait).await {
+            Ok(found) => found,
+            Err(_) => panic!("never: {what}; there are:\n{}", self.texts().join("\n---\n")),
+        }
+    }
+
+    /// A person's number.
+    pub fn user(&self, who: &str) -> u64 {
+        let mut state = self.state();
+        let next = 100 + state.users.len() as u64;
+        *state.users.entry(who.to_owned()).or_insert(next)
+    }
+
+    pub fn give_role(&self, who: &str, role: u64) {
+        let user = self.user(who);
+        self.state().roles.entry(user).or_default().insert(role);
+    }
+
+    /// A person writes; the message's number.
+    pub fn say(&self, who: &str, content: &str) -> u64 {
+        let author = self.user(who);
+        self.write(author, content, false)
+    }
+
+    /// Another bot, or a webhook, writes.
+    pub fn say_as_program(&self, who: &str, content: &str, webhook: bool) -> u64 {
+        let author = self.user(who);
+        self.state().bots.insert(author);
+        self.write(author, content, webhook)
+    }
+
+    fn write(&self, author: u64, content: &str, webhook: bool) -> u64 {
+        let mut state = self.state();
+        let id = state.number();
+        let said = Said {
+            channel: CHANNEL,
+            author,
+            content: content.to_owned(),
+            embeds: Vec::new(),
+            files: Vec::new(),
+            allowed_mentions: Value::Null,
+            reference: None,
+            edits: 0,
+            changed_at: None,
+            reactions: Vec::new(),
+            webhook,
+        };
+        let event = state.shown(id, &said);
+        state.messages.insert(id, said);
+        state.emit("MESSAGE_CREATE", event);
+        drop(state);
+        self.touch();
+        id
+    }
+
+    /// A person changes what they wrote.
+    pub fn rewrite(&self, message: u64, content: &str) {
+        let mut state = self.state();
+        let said = state.messages.get_mut(&message).unwrap();
+        said.content = content.to_owned();
+        said.changed_at = Some(Timestamp::now().to_string());
+        let said = said.clone();
+        let event = state.shown(message, &said);
+        state.emit("MESSAGE_UPDATE", event);
+    }
+
+    pub fn put_reaction(&self, who: &str, message: u64, emoji: &str) {
+        let user = self.user(who);
+        self.state().react(user, message, emoji);
+        self.touch();
+    }
+
+    pub fn take_reaction(&self, who: &str, message: u64, emoji: &str) {
+        let user = self.user(who);
+        let mut state = self.state();
+        if let Some(said) = state.messages.get_mut(&message) {
+            said.reactions.retain(|reaction| *reaction != (emoji.to_owned(), user));
+        }
+        let event = reaction_event(user, message, emoji);
+        state.emit("MESSAGE_REACTION_REMOVE", event);
+    }
+
+    pub fn delete(&self, message: u64) {
+        let mut state = self.state();
+        state.messages.remove(&message);
+        let event = json!({"id": message.to_string(), "channel_id": CHANNEL.to_string(), "guild_id": GUILD.to_string()});
+        state.emit("MESSAGE_DELETE", event);
+        drop(state);
+        self.touch();
+    }
+
+    /// The newest message that a person wrote.
+    pub fn newest_of(&self, who: &str) -> u64 {
+        let user = self.user(who);
+        *self.state().messages.iter().rev().find(|(_, said)| said.author == user).unwrap().0
+    }
+
+    /// The bot's messages, the oldest first.
+    pub fn of_the_bot(&self) -> Vec<(u64, Said)> {
+        self.state().messages.iter().filter(|(_, said)| said.author == BOT).map(|(id, said)| (*id, said.clone())).collect()
+    }
+
+    /// The same as text.
+    pub fn texts(&self) -> Vec<String> {
+        self.of_the_bot().into_iter().map(|(_, said)| said.text()).collect()
+    }
+
+    /// The newest of the bot's messages with these words.
+    pub async fn sees(&self, words: &[&str]) -> (u64, String) {
+        let has = |text: &str| words.iter().all(|word| text.contains(word));
+        self.until(&format!("{words:?}"), |fake| {
+            fake.of_the_bot().into_iter().rev().map(|(id, said)| (id, said.text())).find(|(_, text)| has(text))
+        })
+        .await
+    }
+
+    /// How often a path was asked for.
+    pub fn asked(&self, request: &str) -> usize {
+        self.state().requests.iter().filter(|asked| asked.starts_with(request)).count()
+    }
+
+    /// How often the bot came with a new session, and how often it took an old one up.
+    pub fn connections(&self) -> (usize, usize) {
+        let state = self.state();
+        (state.identified, state.resumed)
+    }
+
+    /// The next request with this beginning is answered so.
+    pub fn fail_next(&self, request: &str, status: u16, code: u64) {
+        let body = json!({"code": code, "message": "as the test wants it"});
+        self.state().faults.push((request.to_owned(), status, body));
+    }
+
+    /// From now on nothing answers, or it does again. Connections are cut.
+    pub fn is_down(&self, down: bool) {
+        self.state().is_down = down;
+        if down {
+            self.cut();
+        }
+    }
+
+    /// Cuts all connections of the gateway. Their sessions can be taken up.
+    pub fn cut(&self) {
+        self.state().sessions.values_mut().for_each(|session| session.to = None);
+    }
+
+    /// The same with sessions that nobody can take up: what happens meanwhile is lost.
+    pub fn forget_sessions(&self) {
+        self.state().sessions.clear();
+    }
+
+    /// Asks the bot to connect anew.
+    pub fn ask_to_reconnect(&self) {
+        self.send_all(&Frame::Text(json!({"op": 7, "d": null}).to_string()));
+    }
+
+    /// Closes all connections with a code.
+    pub fn close(&self, code: u16) {
+        self.send_all(&Frame::Close(Some(CloseFrame { code: code.into(), reason: "as the test wants it".into() })));
+    }
+
+    /// Answers each IDENTIFY that asks for one of these intents with a close code; 0 = any.
+    pub fn refuse(&self, refused: Option<(u16, u64)>) {
+        self.state().refuses = refused;
+    }
+
+    /// So many changes of messages at once, then one each `within / burst`.
+    pub fn limit(&self, burst: usize, within: Duration) {
+        self.state().limits = Some(Limits { burst, within, spent: Vec::new(), refused: 0 });
+    }
+
+    /// How many requests came too early.
+    pub fn refused(&self) -> usize {
+        self.state().limits.as_ref().map_or(0, |limits| limits.refused)
+    }
+
+    /// As Discord does after some minutes.
+    pub fn forget_nonces(&self) {
+        self.state().nonces.clear();
+    }
+
+    /// Delivers the last events of all sessions again.
+    pub fn repeat(&self, events: usize) {
+        let state = self.state();
+        for session in state.sessions.values() {
+            let Some(to) = &session.to else { continue };
+            for event in session.log.iter().rev().take(events).rev() {
+                let _ = to.send(Frame::Text(event.to_string()));
+            }
+        }
+    }
+
+    fn send_all(&self, frame: &Frame) {
+        let state = self.state();
+        for to in state.sessions.values().filter_map(|session| session.to.as_ref()) {
+            let _ = to.send(frame.clone());
+        }
+    }
+
+    /// One connection of the gateway.
+    async fn talk(self, stream: TcpStream) {
+        if self.state().is_down {
+            return;
+        }
+        let Ok(socket) = tokio_tungstenite::accept_async(stream).await else { return };
+        let (mut write, mut read) = socket.split();
+        let (to, mut out) = mpsc::unbounded_channel();
+        let hello = json!({"op": 10, "d": {"heartbeat_interval": 41250}});
+        if write.send(Frame::Text(hello.to_string())).await.is_err() {
+            return;
+        }
+        // Only the session has one, so it is closed with it.
+        let mut to = Some(to);
+        loop {
+            tokio::select! {
+                frame = out.recv() => {
+                    let Some(frame) = frame else { return };
+                    let closes = matches!(frame, Frame::Close(_));
+                    if write.send(frame).await.is_err() || closes {
+                        return;
+                    }
+                }
+                frame = read.next() => match frame {
+                    Some(Ok(Frame::Text(text))) => {
+                        let told: Value = serde_json::from_str(&text).unwrap();
+                        let answer = match told["op"].as_u64() {
+                            Some(1) => Some(json!({"op": 11})),
+                            Some(2) => match self.identify(&told["d"], &mut to) {
+                                Ok(()) => None,
+                                Err(code) => {
+                                    let frame = CloseFrame { code: code.into(), reason: "".into() };
+                                    let _ = write.send(Frame::Close(Some(frame))).await;
+                                    return;
+                                }
+                            },
+                            Some(6) => self.resume(&told["d"], &mut to),
+                            _ => None,
+                        };
+                        if let Some(answer) = answer && write.send(Frame::Text(answer.to_string())).await.is_err() {
+                            return;
+                        }
+                    }
+                    Some(Ok(Frame::Close(_))) | Some(Err(_)) | None => return,
+                    Some(Ok(_)) => {}
+                },
+            }
+        }
+    }
+
+    fn identify(&self, told: &Value, to: &mut Option<mpsc::UnboundedSender<Frame>>) -> Result<(), u16> {
+        let mut state = self.state();
+        state.identified += 1;
+        if told["token"] != TOKEN {
+            return Err(4004);
+        }
+        if let Some((code, intents)) = state.refuses
+            && (intents == 0 || told["intents"].as_u64().unwrap() & intents != 0)
+        {
+            return Err(code);
+        }
+        let name = format!("session-{}", state.identified);
+        state.sessions.insert(name.clone(), Session { to: to.take(), ..Session::default() });
+        let ready = json!({
+            "v": 10, "user": user(BOT, true), "guilds": [{"id": GUILD.to_string(), "unavailable": true}], "session_id": name,
+            "resume_gateway_url": format!("ws://{}", self.0.gateway), "application": {"id": "77", "flags": 0}
+        });
+        state.emit_to(&name, "READY", ready);
+        drop(state);
+        self.touch();
+        Ok(())
+    }
+
+    fn resume(&self, told: &Value, to: &mut Option<mpsc::UnboundedSender<Frame>>) -> Option<Value> {
+        let mut state = self.state();
+        let name = told["session_id"].as_str().unwrap().to_owned();
+        let from = told["seq"].as_u64().unwrap();
+        let Some(session) = state.sessions.get_mut(&name) else { return Some(json!({"op": 9, "d": false})) };
+        session.to = to.take();
+        let to = session.to.as_ref().unwrap();
+        for event in session.log.iter().filter(|event| event["s"].as_u64().unwrap() > from) {
+            let _ = to.send(Frame::Text(event.to_string()));
+        }
+        state.resumed += 1;
+        state.emit_to(&name, "RESUMED", json!({}));
+        drop(state);
+        self.touch();
+        None
+    }
+}
+
+impl Said {
+    /// What people read.
+    pub fn text(&self) -> String {
+        let embeds = self.embeds.iter().filter_map(|embed| embed["description"].as_str());
+        std::iter::once(self.content.as_str()).chain(embeds).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl State {
+    /// A new number, of this moment.
+    fn number(&mut self) -> u64 {
+        self.count += 1;
+        let now = u64::try_from(Timestamp::now().as_millisecond() - EPOCH).unwrap();
+        (now << 22) | (self.count & 0x3f_ffff)
+    }
+
+    fn emit(&mut self, name: &str, data: Value) {
+        for session in self.sessions.keys().cloned().collect::<Vec<_>>() {
+            self.emit_to(&session, name, data.clone());
+        }
+    }
+
+    fn emit_to(&mut self, session: &str, name: &str, data: Value) {
+        let session = self.sessions.get_mut(session).unwrap();
+        session.seq += 1;
+        let event = json!({"op": 0, "t": name, "s": session.seq, "d": data});
+        session.log.push(event.clone());
+        // A connection that broke is noticed by its other end.
+        let _ = session.to.as_ref().map(|to| to.send(Frame::Text(event.to_string())));
+    }
+
+    fn react(&mut self, user: u64, message: u64, emoji: &str) {
+        let Some(said) = self.messages.get_mut(&message) else { return };
+        let reaction = (emoji.to_owned(), user);
+        if said.reactions.contains(&reaction) {
+            return;
+        }
+        said.reactions.push(reaction);
+        let bot = user == BOT || self.bots.contains(&user);
+        let mut event = reaction_event(user, message, emoji);
+        event["member"] = json!({"user": self::user(user, bot), "roles": [], "deaf": false, "mute": false, "flags": 0});
+        self.emit("MESSAGE_REACTION_ADD", event);
+    }
+
+    /// A message as Discord tells it.
+    fn shown(&self, id: u64, said: &Said) -> Value {
+        let mut counted: Vec<(&str, u64)> = Vec::new();
+        for (emoji, _) in &said.reactions {
+            match counted.iter_mut().find(|(known, _)| known == emoji) {
+                Some((_, count)) => *count += 1,
+                None => counted.push((emoji, 1)),
+            }
+        }
+        let reactions: Vec<Value> = counted
+            .into_iter()
+            .map(|(emoji, count)| {
+                json!({"count": count, "count_details": {"burst": 0, "normal": count}, "me": false, "me_burst": false,
+                       "emoji": {"id": null, "name": emoji}, "burst_colors": []})
+            })
+            .collect();
+        let at = i64::try_from(id >> 22).unwrap() + EPOCH;
+        let bot = said.author == BOT || self.bots.contains(&said.author);
+        let mut shown = json!({
+            "id": id.to_string(), "channel_id": said.channel.to_string(), "author": user(said.author, bot), "content": said.content,
+            "timestamp": Timestamp::from_millisecond(at).unwrap().to_string(), "edited_timestamp": said.changed_at, "tts": false,
+            "mention_everyone": false, "mentions": [], "mention_roles": [], "attachments": [], "embeds": said.embeds,
+            "reactions": reactions, "pinned": false, "type": 0, "guild_id": GUILD.to_string(),
+        });
+        if said.webhook {
+            shown["webhook_id"] = json!("55");
+        }
+        shown
+    }
+}
+
+fn user(id: u64, bot: bool) -> Value {
+    json!({"id": id.to_string(), "username": format!("user-{id}"), "discriminator": "0000", "avatar": null, "bot": bot})
+}
+
+fn reaction_event(user: u64, message: u64, emoji: &str) -> Value {
+    json!({
+        "user_id": user.to_string(), "channel_id": CHANNEL.to_string(), "message_id": message.to_string(), "guild_id": GUILD.to_string(),
+        "emoji": {"id": null, "name": emoji}, "burst": false, "type": 0
+    })
+}
+
+fn error(status: u16, code: u64, message: &str) -> Response {
+    (StatusCode::from_u16(status).unwrap(), Json(json!({"code": code, "message": message}))).into_response()
+}
+
+/// What every request passes: the token, the faults and the limits.
+async fn admit(Part(fake): Part<Fake>, request: Request, next: Next) -> Response {
+    let path = request.uri().path().trim_start_matches("/api/v10").to_owned();
+    let asked = format!("{} {path}", request.method());
+    let changes = asked.contains("/messages") && ["POST", "PATCH"].contains(&request.method().as_str());
+    let token = request.headers().get("authorization").cloned();
+    let mut limited = None;
+    {
+        let mut state = fake.state();
+        state.requests.push(asked.clone());
+        if state.is_down {
+            return error(502, 0, "down");
+        }
+        if let Some(at) = state.faults.iter().position(|(wanted, ..)| asked.starts_with(wanted)) {
+            let (_, status, body) = state.faults.remove(at);
+            return (StatusCode::from_u16(status).unwrap(), Json(body)).into_response();
+        }
+        if let Some(limits) = state.limits.as_mut().filter(|_| changes) {
+            let now = Instant::now();
+            limits.spent.retain(|at| now.duration_since(*at) < limits.within);
+            let reset = limits.spent.first().map_or(limits.within, |first| limits.within - now.duration_since(*first));
+            if limits.spent.len() >= limits.burst {
+                limits.refused += 1;
+                let after = format!("{:.3}", reset.as_secs_f64());
+                let body =
+                    Json(json!({"message": "You are being rate limited.", "retry_after": reset.as_secs_f64(), "global": false}));
+                return (StatusCode::TOO_MANY_REQUESTS, [("retry-after", after)], body).into_response();
+            }
+            limits.spent.push(now);
+            let left = limits.burst - limits.spent.len();
+            limited = Some((limits.burst, left, reset));
+        }
+    }
+    if token.is_none_or(|token| token != TOKEN) {
+        return error(401, 0, "401: Unauthorized");
+    }
+    let mut response = next.run(request).await;
+    if let Some((limit, left, reset)) = limited {
+        let headers: [(&str, String); 3] = [
+            ("x-ratelimit-limit", limit.to_string()),
+            ("x-ratelimit-remaining", left.to_string()),
+            ("x-ratelimit-reset-after", format!("{:.3}", reset.as_secs_f64())),
+        ];
+        for (name, value) in headers {
+            response.headers_mut().insert(name.parse::<axum::http::HeaderName>().unwrap(), value.parse().unwrap());
+        }
+    }
+    fake.touch();
+    response
+}
+
+async fn where_is_the_gateway(Part(fake): Part<Fake>) -> Json<Value> {
+    Json(json!({"url": format!("ws://{}", fake.0.gateway)}))
+}
+
+async fn me() -> Json<Value> {
+    Json(user(BOT, true))
+}
+
+async fn channel(Path(channel): Path<u64>) -> Response {
+    if channel != CHANNEL {
+        return error(404, 10003, "Unknown Channel");
+    }
+    Json(json!({
+        "id": channel.to_string(), "type": 0, "guild_id": GUILD.to_string(), "name": "deploys", "position": 0,
+        "permission_overwrites": [], "nsfw": false, "parent_id": null
+    }))
+    .into_response()
+}
+
+/// The JSON of a message, and the files beside it.
+fn body(headers: &HeaderMap, bytes: &Bytes) -> (Value, Vec<String>) {
+    let kind = headers.get("content-type").unwrap().to_str().unwrap();
+    let Some((_, boundary)) = kind.split_once("boundary=") else { return (serde_json::from_slice(bytes).unwrap(), Vec::new()) };
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    let (mut told, mut files) = (Value::Null, Vec::new());
+    for part in text.split(&format!("--{boundary}")) {
+        let Some((head, content)) = part.split_once("\r\n\r\n") else { continue };
+        let content = content.strip_suffix("\r\n").unwrap_or(content);
+        if head.contains("name=\"payload_json\"") {
+            told = serde_json::from_str(content).unwrap();
+        } else {
+            files.push(content.to_owned());
+        }
+    }
+    (told, files)
+}
+
+async fn create(Part(fake): Part<Fake>, Path(channel): Path<u64>, headers: HeaderMap, bytes: Bytes) -> Response {
+    if channel != CHANNEL {
+        return error(404, 10003, "Unknown Channel");
+    }
+    let (told, files) = body(&headers, &bytes);
+    let mut state = fake.state();
+    if told["content"].as_str().unwrap_or_default().encode_utf16().count() > 2000 {
+        return error(400, 50035, "Invalid Form Body");
+    }
+    let nonce = told["nonce"].as_str().filter(|_| told["enforce_nonce"] == true).map(str::to_owned);
+    if let Some(known) = nonce.as_ref().and_then(|nonce| state.nonces.get(nonce)).copied()
+        && let Some(said) = state.messages.get(&known)
+    {
+        return Json(state.shown(known, said)).into_response();
+    }
+    let id = state.number();
+    let said = Said {
+        channel,
+        author: BOT,
+        content: told["content"].as_str().unwrap_or_default().to_owned(),
+        embeds: told["embeds"].as_array().cloned().unwrap_or_default(),
+        files,
+        allowed_mentions: told["allowed_mentions"].clone(),
+        reference: told["message_reference"]["message_id"].as_str().map(str::to_owned),
+        edits: 0,
+        changed_at: None,
+        reactions: Vec::new(),
+        webhook: false,
+    };
+    if let Some(nonce) = nonce {
+        state.nonces.insert(nonce, id);
+    }
+    let shown = state.shown(id, &said);
+    state.messages.insert(id, said);
+    state.emit("MESSAGE_CREATE", shown.clone());
+    Json(shown).into_response()
+}
+
+async fn list(Part(fake): Part<Fake>, Path(channel): Path<u64>, Query(query): Query<HashMap<String, String>>) -> Response {
+    if channel != CHANNEL {
+        return error(404, 10003, "Unknown Channel");
+    }
+    let number = |name: &str| query.get(name).and_then(|text| text.parse::<u64>().ok());
+    let limit = usize::try_from(number("limit").unwrap_or(50)).unwrap();
+    let state = fake.state();
+    // After one: the first of those. Otherwise the last ones. The newest is told first either way.
+    let mut found: Vec<_> = match number("after") {
+        Some(after) => state.messages.range(after + 1..).take(limit).collect(),
+        None => state.messages.iter().rev().take(limit).collect(),
+    };
+    found.sort_by_key(|(id, _)| std::cmp::Reverse(**id));
+    Json(found.into_iter().map(|(id, said)| state.shown(*id, said)).collect::<Vec<_>>()).into_response()
+}
+
+async fn one(Part(fake): Part<Fake>, Path((_, message)): Path<(u64, u64)>) -> Response {
+    let state = fake.state();
+    match state.messages.get(&message) {
+        Some(said) => Json(state.shown(message, said)).into_response(),
+        None => error(404, 10008, "Unknown Message"),
+    }
+}
+
+async fn edit(Part(fake): Part<Fake>, Path((_, message)): Path<(u64, u64)>, headers: HeaderMap, bytes: Bytes) -> Response {
+    let (told, files) = body(&headers, &bytes);
+    let mut state = fake.state();
+    let Some(said) = state.messages.get_mut(&message) else { return error(404, 10008, "Unknown Message") };
+    if let Some(content) = told["content"].as_str() {
+        said.content = content.to_owned();
+    }
+    if let Some(embeds) = told["embeds"].as_array() {
+        said.embeds = embeds.clone();
+    }
+    said.allowed_mentions = told["allowed_mentions"].clone();
+    said.files.extend(files);
+    said.edits += 1;
+    said.changed_at = Some(Timestamp::now().to_string());
+    let said = said.clone();
+    let shown = state.shown(message, &said);
+    state.emit("MESSAGE_UPDATE", shown.clone());
+    Json(shown).into_response()
+}
+
+async fn react(Part(fake): Part<Fake>, Path((_, message, emoji)): Path<(u64, u64, String)>) -> Response {
+    let mut state = fake.state();
+    if !state.messages.contains_key(&message) {
+        return error(404, 10008, "Unknown Message");
+    }
+    state.react(BOT, message, &emoji);
+    StatusCode::NO_CONTENT.into_response()
+}
+
+async fn reacted(
+    Part(fake): Part<Fake>,
+    Path((_, message, emoji)): Path<(u64, u64, String)>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Response {
+    let number = |name: &str| query.get(name).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    let state = fake.state();
+    let Some(said) = state.messages.get(&message) else { return error(404, 10008, "Unknown Message") };
+    // Nobody has super reactions here.
+    let mut users: Vec<u64> = said.reactions.iter().filter(|(given, _)| *given == emoji).map(|(_, user)| *user).collect();
+    users.retain(|user| number("type") == 0 && *user > number("after"));
+    users.sort_unstable();
+    let limit = usize::try_from(number("limit").max(1)).unwrap();
+    let bot = |user: u64| user == BOT || state.bots.contains(&user);
+    Json(users.into_iter().take(limit).map(|id| user(id, bot(id))).collect::<Vec<_>>()).into_response()
+}
+
+async fn member(Part(fake): Part<Fake>, Path((guild, user)): Path<(u64, u64)>) -> Response {
+    let state = fake.state();
+    if guild != GUILD || !state.users.values().any(|known| *known == user) {
+        return error(404, 10007, "Unknown Member");
+    }
+    let roles: Vec<String> = state.roles.get(&user).into_iter().flatten().map(u64::to_string).collect();
+    Json(json!({"user": self::user(user, false), "roles": roles, "joined_at": "2026-01-01T00:00:00Z", "deaf": false, "mute": false, "flags": 0}))
+        .into_response()
+}

@@ -57,6 +57,8 @@ pub struct Redactor {
 #[derive(Default)]
 struct Known {
     forms: BTreeSet<String>,
+    /// How each may stand in a URL.
+    urls: Vec<Regex>,
     /// Finds any of the forms in one pass; most texts hold none.
     any: Option<Regex>,
 }
@@ -94,10 +96,13 @@ impl fmt::Debug for Redactor {
 
 impl Known {
     fn new(forms: BTreeSet<String>) -> Known {
-        let pattern = forms.iter().map(|form| regex::escape(form)).collect::<Vec<_>>().join("|");
+        let in_urls: Vec<String> = forms.iter().filter_map(|form| in_a_url(form)).collect();
+        let pattern = forms.iter().map(|form| regex::escape(form)).chain(in_urls.iter().cloned()).collect::<Vec<_>>().join("|");
+        let build = |pattern: &str| regex::RegexBuilder::new(pattern).size_limit(64 << 20).build().ok();
         // Without the pattern (too large to compile) every text takes the slow way; none slips through.
-        let any = regex::RegexBuilder::new(&pattern).size_limit(64 << 20).build().ok();
-        Known { forms, any }
+        let any = build(&pattern);
+        let urls = in_urls.iter().filter_map(|pattern| build(pattern)).collect();
+        Known { forms, urls, any }
     }
 
     fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
@@ -110,6 +115,7 @@ impl Known {
         for form in &self.forms {
             places.extend(text.match_indices(form.as_str()).map(|(at, found)| at..at + found.len()));
         }
+        places.extend(self.urls.iter().flat_map(|url| url.find_iter(text).map(|found| found.range())));
         if places.is_empty() {
             return Cow::Borrowed(text);
         }
@@ -137,25 +143,28 @@ fn collect_forms(value: &str, forms: &mut BTreeSet<String>) {
         if let Ok(json) = serde_json::to_string(part) {
             forms.insert(json[1..json.len() - 1].to_owned());
         }
-        for upper in [true, false] {
-            let url = percent_encoded(part, upper);
-            forms.insert(url.replace("%20", "+"));
-            forms.insert(url);
-        }
         forms.extend(base64_cores(part));
     }
 }
 
-fn percent_encoded(text: &str, upper: bool) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
-            _ if upper => encoded.push_str(&format!("%{byte:02X}")),
-            _ => encoded.push_str(&format!("%{byte:02x}")),
-        }
+/// A pattern for a value in a URL. What programs leave as it is differs (Python a `/`, JavaScript an exclamation mark), so each
+/// character may be either. `None` = it looks the same anyway.
+fn in_a_url(value: &str) -> Option<String> {
+    if value.chars().all(|c| c.is_ascii_alphanumeric()) {
+        return None;
     }
-    encoded
+    let mut pattern = String::new();
+    for c in value.chars() {
+        let raw = regex::escape(c.encode_utf8(&mut [0; 4]));
+        if c.is_ascii_alphanumeric() {
+            pattern.push_str(&raw);
+            continue;
+        }
+        let encoded: String = c.encode_utf8(&mut [0; 4]).bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let plus = if c == ' ' { "|\\+" } else { "" };
+        pattern.push_str(&format!("(?:{raw}|(?i:{encoded}){plus})"));
+    }
+    Some(pattern)
 }
 
 /// What base64 makes of the value wherever it begins in a larger text (`user:password`): the digits that depend on the value alone.
@@ -211,6 +220,8 @@ mod tests {
         let redactor = knowing(&["p@ss/w\"rd"]);
         assert_eq!(redactor.redact("amqp://user:p%40ss%2Fw%22rd@host"), "amqp://user:***@host");
         assert_eq!(redactor.redact("amqp://user:p%40ss%2fw%22rd@host"), "amqp://user:***@host");
+        assert_eq!(redactor.redact("amqp://user:p%40ss/w%22rd@host"), "amqp://user:***@host");
+        assert_eq!(knowing(&["p@ss !w"]).redact("?a=p%40ss+!w&b=p%40ss%20%21w"), "?a=***&b=***");
         assert_eq!(redactor.redact(r#"{"password":"p@ss/w\"rd"}"#), r#"{"password":"***"}"#);
         for user in ["a", "ab", "abc"] {
             let header = STANDARD.encode(format!("{user}:p@ss/w\"rd"));
@@ -237,6 +248,20 @@ mod tests {
                 let encoded = STANDARD.encode(secret.trim());
                 prop_assert!(redactor.redact(&encoded).contains(MASK));
             }
+        }
+
+        #[test]
+        fn no_learnt_secret_survives_in_a_url(secret in "[!-~éß]{4,12}", kept in "[!-~]{0,6}", upper in any::<bool>(), noise in "[a-z/?&=]{0,8}") {
+            // Some characters are kept, as each program chooses them; the others are encoded.
+            let mut url = String::new();
+            for c in secret.chars() {
+                let encoded: String = c.encode_utf8(&mut [0; 4]).bytes().map(|byte| format!("%{byte:02x}")).collect();
+                let stays = c.is_ascii_alphanumeric() || kept.contains(c);
+                url.push_str(&if stays { c.to_string() } else if upper { encoded.to_uppercase() } else { encoded });
+            }
+            let masked = knowing(&[&secret]).redact(&format!("https://host/{noise}{url}{noise}")).into_owned();
+            prop_assert!(!masked.contains(&url), "{url} in {masked}");
+            prop_assert!(masked.contains(MASK));
         }
 
         #[test]

@@ -12,6 +12,7 @@ use crate::domain::build::{Build, BuildOutcome};
 use crate::domain::deployment::{Occasion, Order};
 use crate::domain::message::MessageRef;
 use crate::domain::names::{DeploymentId, Digest, Tag};
+use crate::domain::news::Verdict;
 use crate::domain::observed::Observed;
 use crate::domain::plan::{Plan, Purpose, Release, Target};
 use crate::domain::planner::{self, PlanError};
@@ -330,10 +331,11 @@ impl Case<'_> {
         })
     }
 
-    /// The deployments that ended well, the oldest first.
+    /// The deploys and reverts that ended well, the oldest first. A command that ran in a release's image proves nothing of it: a
+    /// rehearsal does, before anybody approved.
     fn landed(&self) -> Result<Vec<Landed>, Refusal> {
         let mut history = self.bot.ledger.history(&self.spec.app, Some(&self.spec.environment), HISTORY_FOR_REVERT, None)?;
-        history.retain(|summary| summary.phase == PhaseName::Succeeded);
+        history.retain(|summary| summary.verdict() == Verdict::Good);
         history.reverse();
         Ok(history.into_iter().map(|Summary { purpose, release, .. }| Landed { purpose, release }).collect())
     }
@@ -345,7 +347,7 @@ impl Case<'_> {
     /// What a revert can't take back: tasks that changed data since the release that it goes to.
     fn migrations_since(&self, release: &Release) -> Result<Vec<String>, Refusal> {
         let history = self.bot.ledger.history(&self.spec.app, Some(&self.spec.environment), HISTORY_FOR_REVERT, None)?;
-        let since = history.iter().take_while(|summary| summary.phase != PhaseName::Succeeded || summary.release != *release);
+        let since = history.iter().take_while(|summary| summary.verdict() != Verdict::Good || summary.release != *release);
         let ran = since.filter(|summary| !summary.irreversible.is_empty());
         let said = ran.map(|summary| {
             let tasks: Vec<String> = summary.irreversible.iter().map(ToString::to_string).collect();

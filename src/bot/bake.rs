@@ -3,6 +3,7 @@
 //!
 //! A host that can't be reached is no reason: the revert couldn't reach it either.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::shown::quoted;
@@ -45,8 +46,10 @@ impl Bot {
     async fn watch_baking(&self, id: DeploymentId, state: &DeploymentState) -> Result<(), LedgerError> {
         let until = state.plan.bake.after(state.ended_at.unwrap_or_else(|| self.now()));
         loop {
+            // A look takes its time. One that began in time counts.
+            let began = self.now();
             if let Some((target, failure)) = self.pipeline.unhealthy(state).await {
-                if self.is_baking(id, state) {
+                if self.was_baking(id, state, began) {
                     let why = self.pipeline.outputs().redact(&format!("{target}: {}", failure.message));
                     self.unbake(id, state, None, why).await?;
                 }
@@ -89,12 +92,17 @@ impl Bot {
         by: Option<PersonName>,
         why: String,
     ) -> Result<(), LedgerError> {
+        if !self.unbaking.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
+            return Ok(());
+        }
         let reverted = match self.revert_of(state) {
             Ok(invocation) => act::act(self, &access::by_policy(invocation), None, Occasion::Bake { of: id }).await,
             Err(refusal) => Err(refusal),
         };
         self.ledger.tell(Notice::BakeFailed { id, by, why }, None, self.now()).await?;
         if let Err(refusal) = reverted {
+            // It may be said again.
+            self.unbaking.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             let why = quoted(refusal)?;
             self.ledger.tell(Notice::NotReverted { id, why }, None, self.now()).await?;
         }

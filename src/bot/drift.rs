@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Bot, views};
-use crate::domain::drift::{drift, fingerprint};
+use crate::domain::drift::{Drift, drift, fingerprint};
 use crate::domain::notice::Notice;
 use crate::domain::plan::{Release, Target};
 use crate::domain::spec::EnvironmentSpec;
@@ -62,7 +62,7 @@ impl Bot {
             .ledger
             .records(&spec.app, &spec.environment)?
             .into_iter()
-            .map(|(target, record)| (target, record.current))
+            .map(|(target, record)| (target, record.wanted().clone()))
             .collect();
         if records.is_empty() {
             // Nothing was ever deployed there, so nothing is expected.
@@ -79,7 +79,10 @@ impl Bot {
                 if told.as_ref() == Some(&fingerprint) {
                     return Ok(());
                 }
-                let lines = views::drift_lines(&app, &environment, &found, &self.prefix);
+                let told = told.unwrap_or_default();
+                let is_new = |drift: &&Drift| !told.split(' ').any(|known| known == drift.fingerprint());
+                let new: Vec<Drift> = found.iter().filter(is_new).cloned().collect();
+                let lines = views::drift_lines(&app, &environment, &new, &self.prefix);
                 Notice::Drift { app, environment, lines, fingerprint }
             }
         };

@@ -21,7 +21,10 @@ impl Bot {
     pub(super) async fn beat(self) {
         let Some(file) = self.heartbeat.clone() else { return };
         loop {
-            if let Err(error) = fs::write(&file, self.now().to_string()) {
+            // Aside first: on a full disk the old one must not be lost for a new one that can't be written.
+            let aside = file.with_extension("new");
+            let kept = fs::write(&aside, self.now().to_string()).and_then(|()| fs::rename(&aside, &file));
+            if let Err(error) = kept {
                 tracing::warn!(file = %file.display(), %error, "the time of the last sign of life can't be kept");
             }
             tokio::time::sleep(EVERY).await;

@@ -35,6 +35,9 @@ const REASON: usize = 200;
 /// How often an answer is tried, with a growing wait in between: half an hour in all.
 const ANSWER_TRIES: u32 = 32;
 
+/// How long the answer that names the newest build may take.
+const NAME_WITHIN: Duration = Duration::from_secs(5);
+
 /// The longest wait before an answer is tried again.
 const ANSWER_WAIT: Duration = Duration::from_secs(60);
 
@@ -178,17 +181,22 @@ impl Bot {
         let standing = self.standing(&message.author).await?;
         let asked: Authorized<Invocation> = access::authorize(&self.fleet, &standing, self.located(invocation)?)
             .map_err(|denied| Refusal::Told(views::denied(&denied)))?;
-        if let Work::Builtin(builtin) = &runbook.work {
-            return Ok((actions::answer(self, *builtin, &asked, message).await?, Became::Answered));
-        }
         let now = self.now();
-        if self.is_stale(message, now) {
+        if runbook.work.acts() && self.is_stale(message, now) {
             let messages = vec![message.clone()];
             self.ledger.tell(Notice::Stale { messages }, Some(message.at.room.clone()), now).await?;
             return Ok((None, Became::Refused));
         }
+        if let Work::Builtin(builtin) = &runbook.work {
+            return Ok((actions::answer(self, *builtin, &asked, message).await?, Became::Answered));
+        }
         if let Some(newest) = act::newest_if_none_named(self, asked.what())? {
-            self.answer(&message.at, "newest", &views::newest_named(&newest)).await;
+            // A chat that is down must not hold up a deployment, which names the build too.
+            let named = views::newest_named(&newest);
+            let naming = self.answer(&message.at, "newest", &named);
+            if tokio::time::timeout(NAME_WITHIN, naming).await.is_err() {
+                tracing::warn!(room = %message.at.room, "the newest build couldn't be named before it starts");
+            }
         }
         let occasion = self.occasion(&standing, asked.what())?;
         match act::act(self, &asked, Some(message.at.clone()), occasion).await? {

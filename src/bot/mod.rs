@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use jiff::Timestamp;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -92,9 +92,13 @@ pub struct Inner {
     /// Who said that the commands of a message be run after all.
     run_again: Mutex<BTreeSet<(MessageRef, Account)>>,
     /// The rooms at whose open calls there may be votes that nobody told the bot of.
-    unseen: Mutex<BTreeSet<RoomId>>,
+    unseen: Mutex<BTreeMap<RoomId, Vec<oneshot::Sender<bool>>>>,
+    /// Since when the calls of what may start can't be looked at.
+    blind: Mutex<BTreeMap<DeploymentId, Timestamp>>,
     /// Wakes whoever decides about reactions, to look at them.
     look: Notify,
+    /// What is put back since it didn't stay well: two may say so at once.
+    unbaking: Mutex<BTreeSet<DeploymentId>>,
     drives: TaskTracker,
     /// Wakes the gate when something may have changed that isn't a fact.
     gate: Notify,
@@ -164,8 +168,10 @@ impl Bot {
             clock: parts.clock,
             run_again: Mutex::default(),
             unseen: Mutex::default(),
+            blind: Mutex::default(),
             look: Notify::new(),
             posting,
+            unbaking: Mutex::default(),
             drives: TaskTracker::new(),
             gate: Notify::new(),
             tended: Mutex::default(),

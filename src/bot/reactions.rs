@@ -48,7 +48,16 @@ impl Bot {
                         Some(event) => bot.decide(event, &errands, &room).await,
                         None => break,
                     },
-                    () = bot.look.notified() => bot.look_now().await,
+                    () = bot.look.notified() => {
+                        // What was told before is decided before.
+                        for _ in 0..REACTIONS {
+                            let Ok(event) = events.try_recv() else { break };
+                            if let Err(error) = bot.decide(event, &errands, &room).await {
+                                bot.fail(&error);
+                            }
+                        }
+                        bot.look_now().await
+                    }
                 };
                 if let Err(error) = decided {
                     bot.fail(&error);

@@ -1,12 +1,12 @@
 //! What posts are made from: the facts that a view needs beside the deployment itself, and how long a message may be answered to.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Bot, Refusal, views};
 use crate::chat::Reply;
-use crate::domain::deployment::{DeploymentState, Phase, Step};
+use crate::domain::deployment::{DeploymentState, Event, Phase, Step};
 use crate::domain::names::{AppName, DeploymentId, EnvironmentName};
-use crate::domain::news::builds_between;
+use crate::domain::news::commits;
 use crate::domain::notice::Notice;
 use crate::domain::plan::Purpose;
 use crate::domain::spec::Millis;
@@ -29,7 +29,9 @@ impl Bot {
     pub(super) async fn call_shown(&self, seq: u64) -> Result<Option<Reply>, LedgerError> {
         let Some((id, call)) = self.ledger.call(seq)? else { return Ok(None) };
         let Some(state) = self.ledger.state(id)? else { return Ok(None) };
+        let events: Vec<Event> = self.ledger.events(id)?.into_iter().map(|(_, event)| event).collect();
         let facts = views::Facts {
+            void: views::Void::of(&call, &events),
             builds: self.builds_since(&state)?,
             took: self.took(&state)?,
             rehearsals: call.rehearsals.iter().filter_map(|id| self.rehearsed(*id).transpose()).collect::<Result<_, _>>()?,
@@ -45,7 +47,7 @@ impl Bot {
         let plan = &state.plan;
         let Some(from) = plan.from().filter(|from| from.tag != plan.release.tag) else { return Ok(Vec::new()) };
         let builds = self.ledger.builds(&plan.app, BUILDS)?;
-        Ok(builds_between(&builds, &from.tag, &plan.release.tag).to_vec())
+        Ok(commits(&builds, &from.tag, &plan.release.tag).into_iter().cloned().collect())
     }
 
     fn took(&self, state: &DeploymentState) -> Result<Vec<Millis>, LedgerError> {
@@ -102,11 +104,16 @@ impl Bot {
 
     /// Whether a deployment that ended well is still watched.
     pub(super) fn is_baking(&self, id: DeploymentId, state: &DeploymentState) -> bool {
+        self.was_baking(id, state, self.now())
+    }
+
+    /// Whether it was at a time, and nothing came after it since.
+    pub(super) fn was_baking(&self, id: DeploymentId, state: &DeploymentState, at: Timestamp) -> bool {
         let (Phase::Succeeded, Some(ended), false) = (&state.phase, state.ended_at, state.plan.bake.is_zero()) else {
             return false;
         };
         let is_newest = self.newest_started(&state.plan.app, &state.plan.environment).is_ok_and(|newest| newest == Some(id));
-        is_newest && self.now() < state.plan.bake.after(ended)
+        is_newest && at < state.plan.bake.after(ended)
     }
 
     /// Whether something that rooms were told asks for an answer.

@@ -5,6 +5,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::{Bot, views};
 use crate::chat::{ChatError, Reply};
@@ -15,6 +20,12 @@ use crate::domain::names::{DeploymentId, PersonName};
 use crate::domain::plan::PlanHash;
 use crate::domain::policy::Strength;
 use crate::store::{LedgerError, Post};
+
+/// How long a look at a room's calls may take before whoever waits for it goes on.
+const LOOK_WITHIN: Duration = Duration::from_secs(40);
+
+/// How long a chat that doesn't tell its emojis holds up what people approved.
+const BLIND_FOR: SignedDuration = SignedDuration::from_mins(2);
 
 /// A vote as it was given.
 pub(super) struct Given<'a> {
@@ -173,22 +184,64 @@ impl Bot {
 
     /// Has the room's open calls looked at, by the one that decides about all reactions: another would race with it.
     pub(super) fn look_soon(&self, room: &RoomId) {
-        self.unseen.lock().unwrap_or_else(PoisonError::into_inner).insert(room.clone());
+        self.unseen.lock().unwrap_or_else(PoisonError::into_inner).entry(room.clone()).or_default();
         self.look.notify_one();
+    }
+
+    /// The same, and waits for it: whether the chat told all emojis.
+    async fn look_first(&self, room: &RoomId) -> bool {
+        let (done, looked) = oneshot::channel();
+        self.unseen.lock().unwrap_or_else(PoisonError::into_inner).entry(room.clone()).or_default().push(done);
+        self.look.notify_one();
+        matches!(timeout(LOOK_WITHIN, looked).await, Ok(Ok(true)))
+    }
+
+    /// Looks at a deployment's call everywhere, before the votes there count for a start: one may have been taken back while nobody
+    /// listened. Whether it may start; a chat that doesn't answer holds it up for a while only.
+    pub(super) async fn calls_are_seen(&self, id: DeploymentId) -> Result<bool, LedgerError> {
+        let mut all = true;
+        for room in self.chats.iter().flat_map(|chat| chat.rooms()) {
+            let calls = self.ledger.live(&room)?.into_iter().filter_map(|(_, post, _)| match post {
+                Post::Votes { seq } => Some(seq),
+                Post::Live { .. } | Post::Build { .. } | Post::Closing { .. } | Post::Told { .. } => None,
+            });
+            for seq in calls {
+                if self.open_call(seq)?.is_some_and(|(of, _)| of == id) {
+                    all &= self.look_first(&room).await;
+                }
+            }
+        }
+        let mut blind = self.blind.lock().unwrap_or_else(PoisonError::into_inner);
+        if all {
+            blind.remove(&id);
+            return Ok(true);
+        }
+        let since = *blind.entry(id).or_insert_with(|| self.now());
+        let enough = self.now().duration_since(since) >= BLIND_FOR;
+        if enough {
+            blind.remove(&id);
+            tracing::warn!(%id, "a chat doesn't tell the votes; those that are recorded count");
+        }
+        Ok(enough)
     }
 
     /// Looks at the open calls of all rooms that were to be looked at soon.
     pub(super) async fn look_now(&self) -> Result<(), LedgerError> {
         let rooms = std::mem::take(&mut *self.unseen.lock().unwrap_or_else(PoisonError::into_inner));
-        for room in rooms {
-            self.look_back(&room).await?;
+        for (room, waiting) in rooms {
+            let all = self.look_back(&room).await?;
+            for done in waiting {
+                // Whoever waited may have given up.
+                let _ = done.send(all);
+            }
         }
         Ok(())
     }
 
-    /// Compares the emojis at a room's open calls with what is recorded.
-    async fn look_back(&self, room: &RoomId) -> Result<(), LedgerError> {
-        let Some(chat) = self.chat_of(room) else { return Ok(()) };
+    /// Compares the emojis at a room's open calls with what is recorded. Whether the chat told them all.
+    async fn look_back(&self, room: &RoomId) -> Result<bool, LedgerError> {
+        let Some(chat) = self.chat_of(room) else { return Ok(true) };
+        let mut all = true;
         for (_, post, message) in self.ledger.live(room)? {
             let Post::Votes { seq } = post else { continue };
             let Some((id, call)) = self.open_call(seq)? else { continue };
@@ -201,12 +254,13 @@ impl Bot {
                 }
                 Err(error) => {
                     tracing::warn!(%room, %error, "the votes that came in meanwhile can't be read; they are at the next look");
+                    all = false;
                     continue;
                 }
             };
             self.catch_up(id, &call.hash, &message, &emojis).await?;
         }
-        Ok(())
+        Ok(all)
     }
 
     async fn catch_up(

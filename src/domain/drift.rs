@@ -123,10 +123,20 @@ pub fn drift(spec: &EnvironmentSpec, recorded: &BTreeMap<Target, Release>, obser
     drifts
 }
 
-/// The same for the same findings, in whatever order and however an error is worded this time: so each is reported once.
+impl Drift {
+    /// The same for the same finding, however an error is worded this time: so each is reported once.
+    pub fn fingerprint(&self) -> String {
+        let mut whole = hashed(&self.lasting());
+        // Many are kept together, and two findings of one environment don't meet in so many digits.
+        whole.truncate(16);
+        whole
+    }
+}
+
+/// Those of all findings, in order.
 pub fn fingerprint(drifts: &[Drift]) -> String {
-    let each: BTreeSet<String> = drifts.iter().map(|drift| hashed(&drift.lasting())).collect();
-    hashed(&each)
+    let each: BTreeSet<String> = drifts.iter().map(Drift::fingerprint).collect();
+    each.into_iter().collect::<Vec<_>>().join(" ")
 }
 
 fn of_target(target: &Target, wanted: Option<&Release>, observed: &Observed) -> Option<Drift> {

@@ -362,7 +362,14 @@ fn record_targets(rows: &mut Overlay<'_>, at: Timestamp, id: DeploymentId, state
         let old: Option<TargetRecord> = rows.get_json(&row)?;
         let other = |release: &crate::domain::plan::Release| release.digest != plan.release.digest;
         let revert = before.release.clone().filter(other).or_else(|| old.and_then(|old| old.revert).filter(other));
-        rows.put_json(row, &TargetRecord { current: plan.release.clone(), revert, since: at, by: id })?;
+        rows.put_json(row, &TargetRecord { current: plan.release.clone(), revert, since: at, by: id, missed: None })?;
+    }
+    let skipped = |target: &Target| state.skipped.contains(&target.host);
+    for target in plan.before.iter().map(|before| &before.target).filter(|target| skipped(target)) {
+        let row = rows::record(&plan.app, &plan.environment, target);
+        if let Some(old) = rows.get_json::<TargetRecord>(&row)? {
+            rows.put_json(row, &TargetRecord { missed: Some(plan.release.clone()), ..old })?;
+        }
     }
     Ok(())
 }

@@ -259,7 +259,7 @@ pub(super) fn mend(writer: &mut Writer<'_>, id: DeploymentId, state: &Deployment
     lock_after(writer, id, state, at)
 }
 
-/// Locks the environment in the same write when the policy wants that after such an end, unless somebody did before.
+/// Locks the environment in the same write when the policy wants that after such an end, unless somebody did before and for longer.
 fn lock_after(writer: &mut Writer<'_>, id: DeploymentId, state: &DeploymentState, at: Timestamp) -> Result<(), LedgerError> {
     let Plan { app, environment, purpose, .. } = &state.plan;
     let wanted = match (&state.phase, purpose) {
@@ -267,10 +267,12 @@ fn lock_after(writer: &mut Writer<'_>, id: DeploymentId, state: &DeploymentState
         (Phase::Succeeded, Purpose::Revert) => LockAfter::Revert,
         _ => return Ok(()),
     };
-    if state.plan.lock_after.contains(&wanted) && writer.rows.get(&rows::environment_lock(app, environment))?.is_none() {
+    let before: Option<EnvironmentLock> = writer.rows.get_json(&rows::environment_lock(app, environment))?;
+    let ends = before.as_ref().is_none_or(|lock| lock.until.is_some());
+    if state.plan.lock_after.contains(&wanted) && ends {
         let lock = EnvironmentLock { by: Locker::Policy(id), reason: String::new(), since: at, until: None, reminded: false };
         let (app, environment) = (app.clone(), environment.clone());
-        writer.append(at, &Fact::Locked { app, environment, lock, instead_of: None })?;
+        writer.append(at, &Fact::Locked { app, environment, lock, instead_of: before })?;
     }
     Ok(())
 }

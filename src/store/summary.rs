@@ -243,6 +243,16 @@ pub struct TargetRecord {
     pub since: Timestamp,
     /// By which deployment.
     pub by: DeploymentId,
+    /// What it should run instead: a deployment went on without its host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed: Option<Release>,
+}
+
+impl TargetRecord {
+    /// What should run there.
+    pub fn wanted(&self) -> &Release {
+        self.missed.as_ref().unwrap_or(&self.current)
+    }
 }
 
 /// How much there is of everything.

@@ -9,12 +9,13 @@ use crate::domain::deployment::{DeploymentState, Occasion, Phase};
 use crate::domain::environment_lock::EnvironmentLock;
 use crate::domain::freeze;
 use crate::domain::names::{EnvironmentName, PersonName};
+use crate::domain::news::Verdict;
 use crate::domain::permission::Decision;
 use crate::domain::plan::{Purpose, Release};
 use crate::domain::policy::{ApprovalPolicy, Standing};
 use crate::domain::spec::EnvironmentSpec;
 use crate::runbook::Invocation;
-use crate::store::{LedgerError, PhaseName, Summary};
+use crate::store::{LedgerError, Summary};
 
 /// Why something can't start, however long it waits.
 #[derive(Debug, Clone)]
@@ -100,11 +101,7 @@ impl Bot {
         }
         if let (Some(after), Some(release), Purpose::Deploy) = (&spec.policy.after, release, purpose) {
             let history = self.ledger.history(&spec.app, Some(after), act::HISTORY_FOR_REVERT, None)?;
-            let ended_well = |summary: &Summary| {
-                summary.phase == PhaseName::Succeeded
-                    && matches!(summary.purpose, Purpose::Deploy | Purpose::Revert)
-                    && summary.release.digest == release.digest
-            };
+            let ended_well = |summary: &Summary| summary.verdict() == Verdict::Good && summary.release.digest == release.digest;
             if !history.iter().any(ended_well) {
                 return Ok(Some(Obstacle::NotAfter { environment: after.clone() }));
             }

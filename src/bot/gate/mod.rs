@@ -26,6 +26,7 @@ use crate::domain::ballot::Tally;
 use crate::domain::deployment::{DeploymentState, Event, Occasion, Phase};
 use crate::domain::environment_lock::Unlocked;
 use crate::domain::names::{AppName, DeploymentId, EnvironmentName};
+use crate::domain::news::Verdict;
 use crate::domain::notice::Notice;
 use crate::domain::plan::Purpose;
 use crate::domain::policy::ApprovalPolicy;
@@ -285,7 +286,7 @@ impl Bot {
         let spec = self.fleet.environment(app, Some(environment)).ok();
         let Some(after) = spec.and_then(|spec| spec.policy.after.as_ref()) else { return Ok(false) };
         let history = self.ledger.history(app, Some(after), act::HISTORY_FOR_REVERT, None)?;
-        let ended_well = |summary: &crate::store::Summary| summary.phase == PhaseName::Succeeded && summary.release.tag == *tag;
+        let ended_well = |summary: &crate::store::Summary| summary.verdict() == Verdict::Good && summary.release.tag == *tag;
         Ok(!history.iter().any(ended_well))
     }
 

@@ -168,6 +168,10 @@ impl Bot {
             Still::MayNot(why) => return self.refuse_waiting(id, Refusal::Told(why)).await,
             Still::Unsure => return Ok(false),
         }
+        // A vote that was taken back meanwhile is no longer recorded, and then this doesn't start.
+        if tally.is_some() && !self.calls_are_seen(id).await? {
+            return Ok(false);
+        }
         let way = Way {
             needed: tally.as_ref().map_or(0, |tally| tally.needed),
             counted: tally.map(|tally| tally.counted).unwrap_or_default(),

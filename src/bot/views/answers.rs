@@ -61,7 +61,7 @@ pub fn status(
     now: Timestamp,
 ) -> Reply {
     let recorded: BTreeMap<Target, Release> =
-        records.iter().map(|(target, record)| (target.clone(), record.current.clone())).collect();
+        records.iter().map(|(target, record)| (target.clone(), record.wanted().clone())).collect();
     let (of_targets, mut others): (Vec<Drift>, Vec<Drift>) =
         drift::drift(spec, &recorded, observed).into_iter().partition(|drift| drift.target().is_some());
     let mut rows = Vec::new();
@@ -75,7 +75,7 @@ pub fn status(
                 Some(Ok(_)) | None => of_targets.iter().find(|drift| drift.target() == Some(&target)).map(finding),
             };
             wrong += usize::from(note.is_some());
-            let wanted = record.map_or("-".to_owned(), |record| record.current.tag.to_string());
+            let wanted = record.map_or("-".to_owned(), |record| record.wanted().tag.to_string());
             let revert = record.and_then(|record| record.revert.as_ref()).map_or("-".to_owned(), |release| release.tag.to_string());
             let note = note.map_or_else(String::new, |note| format!("⚠ {note}"));
             rows.push(vec![target.to_string(), wanted, reality(observed, &target, now), revert, note]);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{between, code, headline, line, lines, news, span, table, text};
+use super::{between, code, counted, headline, line, lines, news, span, table, text};
 use crate::chat::{Block, Reply, Tone};
 use crate::domain::deployment::{Cause, DeploymentState, Failure, FailureKind, Phase, Rejection, Step};
 use crate::domain::names::DeploymentId;
@@ -190,7 +190,13 @@ fn ending(id: DeploymentId, state: &DeploymentState, prefix: &Prefix) -> Reply {
         (Phase::Rejected(Rejection::Refused { why }), _) => {
             line(Tone::Bad, format!("{id} {} was not started: {}", headline(plan), text(why)))
         }
-        (Phase::Expired, _) => line(Tone::Warning, format!("{id} {} expired: nobody voted in time", headline(plan))),
+        (Phase::Expired, _) if state.votes.is_empty() => {
+            line(Tone::Warning, format!("{id} {} expired: nobody voted in time", headline(plan)))
+        }
+        (Phase::Expired, _) => {
+            let votes = counted(state.votes.len(), "vote");
+            line(Tone::Warning, format!("{id} {} expired: it had {votes} and did not start in time", headline(plan)))
+        }
         (Phase::Superseded { by }, _) => {
             let title = format!("{id} {} is superseded by {by}, a newer build; {} was the one who asked", headline(plan), state.by);
             line(Tone::Warning, title)

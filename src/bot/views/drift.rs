@@ -1,6 +1,6 @@
 //! Where the hosts differ from the record, and what to type about it.
 
-use super::{code, counted, lines, text};
+use super::{code, counted, line, lines, text};
 use crate::chat::{Reply, Tone};
 use crate::domain::drift::{Drift, Real};
 use crate::domain::names::{AppName, EnvironmentName, HostName};
@@ -14,6 +14,9 @@ pub fn drift_lines(app: &AppName, environment: &EnvironmentName, drifts: &[Drift
 
 /// The same as a message.
 pub fn drift(app: &AppName, environment: &EnvironmentName, findings: &[String]) -> Reply {
+    if findings.is_empty() {
+        return line(Tone::Info, format!("{app} {environment} has less that is not as recorded than before"));
+    }
     let title = format!("{app} {environment} is not as recorded: {}", counted(findings.len(), "finding"));
     Reply { tone: Tone::Warning, title, body: lines(findings.iter().cloned()).collect() }
 }

@@ -9,7 +9,8 @@ use crate::bot::votes::{Emojis, Voted};
 use crate::chat::{Block, Reply, Tone};
 use crate::domain::ballot::{Tally, Uncounted};
 use crate::domain::build::Build;
-use crate::domain::deployment::{Call, DeploymentState, Found, Phase, Rejection};
+use crate::domain::changed::Changed;
+use crate::domain::deployment::{Call, DeploymentState, Event, Found, Phase, Rejection};
 use crate::domain::message::Account;
 use crate::domain::names::{DeploymentId, PersonName};
 use crate::domain::plan::{Action, Plan, Purpose};
@@ -32,6 +33,29 @@ pub struct Facts {
     pub rehearsals: Vec<Rehearsed>,
     /// The people whose votes count.
     pub approvers: Vec<PersonName>,
+    /// What made the call void, if people were, or are to be, asked anew.
+    pub void: Option<Void>,
+}
+
+/// Why the votes at a call count no longer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Void {
+    /// It is another plan now.
+    Changed(Vec<Changed>),
+    /// Somebody removed a message with the call.
+    Deleted,
+}
+
+impl Void {
+    /// What made a call void, by what happened to its deployment.
+    pub fn of(call: &Call, events: &[Event]) -> Option<Void> {
+        let asked = events.iter().position(|event| matches!(event, Event::VotesAsked { call: asked } if asked == call))?;
+        events[asked + 1..].iter().find_map(|event| match event {
+            Event::Replanned { changed, .. } => Some(Void::Changed(changed.clone())),
+            Event::VotesLost { .. } => Some(Void::Deleted),
+            _ => None,
+        })
+    }
 }
 
 /// A command that was run beforehand.
@@ -50,12 +74,14 @@ pub fn votes(id: DeploymentId, state: &DeploymentState, call: &Call, facts: &Fac
     let counted = if open { state.votes.len() } else { state.counted.len() };
     let (tone, verdict) = match &state.phase {
         _ if open => (Tone::Busy, format!("needs {} ({counted} so far)", votes_of(call.votes))),
-        Phase::AwaitingApproval(_) | Phase::Queued => {
-            (Tone::Warning, "void: it is another plan now, and these votes count no longer".to_owned())
+        _ if facts.void == Some(Void::Deleted) => {
+            (Tone::Warning, "void: a message with this call was deleted, and these votes count no longer".to_owned())
         }
+        _ if facts.void.is_some() => (Tone::Warning, "void: it is another plan now, and these votes count no longer".to_owned()),
+        Phase::AwaitingApproval(_) | Phase::Queued => (Tone::Warning, "void: these votes count no longer".to_owned()),
         Phase::Rejected(Rejection::Vote { by }) => (Tone::Bad, format!("rejected by {by}")),
         Phase::Rejected(Rejection::Refused { why }) => (Tone::Bad, format!("not started: {}", text(why))),
-        Phase::Expired => (Tone::Warning, "expired: nobody voted in time".to_owned()),
+        Phase::Expired => (Tone::Warning, expired(state, call).to_owned()),
         Phase::Superseded { by } => (Tone::Warning, format!("superseded by {by}")),
         Phase::Cancelled(_) if state.started_at.is_none() => (Tone::Warning, "cancelled".to_owned()),
         Phase::Running
@@ -70,9 +96,15 @@ pub fn votes(id: DeploymentId, state: &DeploymentState, call: &Call, facts: &Fac
     let title = format!("{id} {}, asked for by {}: {verdict}", headline(plan), state.by);
     let mut body = Vec::new();
     if !open {
+        if let Some(Void::Changed(changed)) = &facts.void {
+            body.extend(lines(changed.iter().map(super::changed)));
+        }
         return Reply { tone, title, body };
     }
     body.extend(lines(state.changed.iter().map(|changed| format!("asked anew, since {}", super::changed(changed)))));
+    if state.rounds > 1 && state.changed.is_empty() {
+        body.push(Block::Line("asked anew, since a message with the call was deleted".to_owned()));
+    }
     body.push(Block::Line(format!("plan {}, image {}@{}", code(call.hash.short()), plan.image, plan.release.digest.short())));
     if let Purpose::Run { command, .. } = &plan.purpose {
         // In full, and word by word as it would be typed: people vote on nothing less.
@@ -105,6 +137,15 @@ pub fn votes(id: DeploymentId, state: &DeploymentState, call: &Call, facts: &Fac
     let of = if facts.approvers.is_empty() { String::new() } else { format!("; for {}", people(&facts.approvers)) };
     body.push(Block::Line(format!("{how}, until {until}{of}")));
     Reply { tone, title, body }
+}
+
+/// What ran out of time.
+fn expired(state: &DeploymentState, call: &Call) -> &'static str {
+    match state.votes.len() {
+        0 => "expired: nobody voted in time",
+        votes if votes < call.votes as usize => "expired: not enough people voted in time",
+        _ => "expired: it was approved and could not start in time",
+    }
 }
 
 /// The words of a command as a shell would take them, each quoted where it must be.

@@ -84,7 +84,7 @@ fn vote_told(at: Timestamp, state: &DeploymentState, event: &Event) -> Option<St
         Event::ApprovalWithdrawn { by } => format!("+{after}: {by} took the vote back"),
         Event::VotedDown { by, .. } => format!("+{after}: rejected by {by}"),
         Event::VotesLost { .. } => format!("+{after}: the message that people voted at was deleted, and the votes with it"),
-        Event::Expired {} => format!("+{after}: nobody voted in time"),
+        Event::Expired {} => format!("+{after}: it expired, since it did not start in time"),
         Event::Superseded { by } => format!("+{after}: {by} took its place"),
         Event::Refused { why } => format!("+{after}: not started: {}", text(why)),
         Event::Started { needed, counted } => match needed {

@@ -63,6 +63,24 @@ pub enum FailureKind {
     Cancelled,
 }
 
+impl FailureKind {
+    /// Whether the host isn't there: it didn't do it badly, it didn't do it.
+    pub fn is_absence(&self) -> bool {
+        match self {
+            // `Skipped`: what comes after one of the others on the same host.
+            FailureKind::Lost | FailureKind::Unreachable | FailureKind::Skipped => true,
+            FailureKind::Exit { .. }
+            | FailureKind::Signal { .. }
+            | FailureKind::Timeout
+            | FailureKind::Unhealthy
+            | FailureKind::DiskFull
+            | FailureKind::Missing
+            | FailureKind::Refused
+            | FailureKind::Cancelled => false,
+        }
+    }
+}
+
 /// What an action left behind.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Outcome {

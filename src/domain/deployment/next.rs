@@ -124,7 +124,13 @@ fn wait(state: &mut DeploymentState, at: Timestamp, event: &Event, refused: Ille
     match (&state.phase, event) {
         (Phase::Queued | Phase::AwaitingApproval(_), Event::Replanned { plan, changed }) => {
             state.plan = (**plan).clone();
-            state.changed.clone_from(changed);
+            // What people haven't seen yet: all since they were last asked, if they ever were.
+            if matches!(state.phase, Phase::AwaitingApproval(_)) {
+                state.changed.clear();
+            }
+            if state.rounds > 0 {
+                state.changed.extend(changed.iter().cloned());
+            }
             state.votes.clear();
             state.uncounted.clear();
             state.phase = Phase::Queued;
@@ -153,6 +159,7 @@ fn wait(state: &mut DeploymentState, at: Timestamp, event: &Event, refused: Ille
         }
         (Phase::AwaitingApproval(_), Event::VotesLost { .. }) => {
             state.votes.clear();
+            state.uncounted.clear();
             state.changed.clear();
             state.phase = Phase::Queued;
         }
@@ -339,8 +346,8 @@ fn act(state: &mut DeploymentState, at: Timestamp, event: &Event, refused: Illeg
             state.steps.insert(index, Step::Undone { at });
         }
         (phase, Event::UndoFailed { failure, .. }, Some(Step::Undoing { .. })) if undoes => {
-            // A host that can't be left out in order: then everything goes back.
-            if matches!(phase, Phase::Running) {
+            // A host that can't be left out in order: then everything goes back. One that is gone is left out as it is.
+            if matches!(phase, Phase::Running) && !failure.kind.is_absence() {
                 state.phase = Phase::Undoing(Cause::Failed { action: index, failure: failure.clone() });
             }
             state.steps.insert(index, Step::UndoFailed { at, failure: failure.clone() });
@@ -373,7 +380,8 @@ fn settle(state: &mut DeploymentState, at: Timestamp) {
             let over = |index, action: &Action| match state.steps.get(&index) {
                 Some(Step::Done { .. } | Step::Failed { .. }) => !(state.is_skipped(index) && action.has_undo()),
                 Some(Step::Undone { .. }) | None => state.is_skipped(index),
-                Some(Step::Started { .. } | Step::Undoing { .. } | Step::UndoFailed { .. }) => false,
+                Some(Step::UndoFailed { failure, .. }) => state.is_skipped(index) && failure.kind.is_absence(),
+                Some(Step::Started { .. } | Step::Undoing { .. }) => false,
             };
             state.plan.actions().all(|(index, action)| over(index, action)).then_some(Phase::Succeeded)
         }

@@ -3,8 +3,10 @@
 use shipmate::domain::deployment::FailureKind;
 use shipmate::engine::rehearsal::{Behaviour, Fault};
 
+use std::time::Duration;
+
 use super::fleet;
-use super::stage::Stage;
+use super::stage::{Room, Stage};
 use crate::sample::*;
 
 const HOLD: &str = "on_failure = { hold = \"10m\", quorum = 1 }";
@@ -43,6 +45,28 @@ async fn a_host_can_be_left_out_and_runs_what_it_ran() {
     let recorded: Vec<String> = records.iter().map(|(target, record)| format!("{target} {}", record.current.tag)).collect();
     assert_eq!(recorded, ["web@appserver1 build-42", "web@appserver2 build-41"]);
     assert!(stage.rehearsal.violations().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_died_is_left_out_and_told_of_when_it_is_back() {
+    let mut stage = Stage::bare(&fleet("on_failure = { hold = \"10m\" }", ""), vec![Room::new("room", "terminal")]);
+    stage.habits().drift_every = Duration::from_millis(200);
+    stage.start().await;
+    stage.deploy(1, "build-41").await;
+    stage.rehearsal.fault(Fault::apply("healthy web@appserver2").hangs());
+    stage.say("anna", "!deploy antisocial build-42").await;
+    stage.rehearsal.hanging().await;
+    stage.rehearsal.lose(&name("appserver2"));
+    stage.rehearsal.go_on();
+    stage.sees(&["#2", "holding"]).await;
+    stage.say("anna", "!skip").await;
+    stage.sees(&["#2 antisocial production runs build-42", "without appserver2"]).await;
+    assert_eq!(runs(&stage, "appserver1"), ["build-42"]);
+    stage.sees(&["is not as recorded", "appserver2"]).await;
+    stage.rehearsal.bring_back(&name("appserver2"));
+    // What it runs now, nobody knows beforehand; it is not what should run there alone.
+    stage.sees(&["is not as recorded", "web@appserver2", "!deploy antisocial build-42"]).await;
+    assert_eq!(stage.room.count(&["is as recorded again"]), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -68,6 +68,67 @@ async fn an_old_command_is_asked_about_and_runs_when_its_author_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_vote_that_was_taken_back_while_the_bot_was_away_starts_nothing() {
+    let more = "[groups.approvers]\nroles = [\"discord:2\"]\n";
+    let mut stage = Stage::new(&fleet(&votes(1), more)).await;
+    stage.room.give_role("emil", "discord:2");
+    stage.say("anna", "!deploy antisocial build-42").await;
+    let (call, _) = stage.sees(&["needs 1 vote"]).await;
+    // The vote is there, and as long as the chat tells no roles nothing starts.
+    stage.room.is_silent(true);
+    stage.room.react("emil", "✅", &call).await;
+    stage.sees(&["(1 so far)"]).await;
+    stage.kill().await;
+    stage.room.take_back_unheard("emil", "✅", &call);
+    stage.room.is_silent(false);
+    // The new life plans faster than the chat answers.
+    let room = stage.room.clone();
+    let slow = room.is_slow().await;
+    stage.start().await;
+    stage.later(30).await;
+    assert_eq!(stage.state(1).phase.word(), "waiting for votes");
+    drop(slow);
+    stage.sees(&["needs 1 vote (0 so far)"]).await;
+    stage.later(180).await;
+    assert!(stage.rehearsal.transcript().is_empty());
+    stage.room.react("berta", "✅", &call).await;
+    stage.sees(&["#1 antisocial production runs build-42"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chat_that_tells_no_emojis_holds_up_what_was_approved_for_a_while_only() {
+    let stage = Stage::new(&fleet(&votes(1), "")).await;
+    stage.say("anna", "!deploy antisocial build-42").await;
+    stage.sees(&["needs 1 vote"]).await;
+    stage.room.is_down(true);
+    stage.say("berta", "!approve").await;
+    stage.later(60).await;
+    assert_eq!(stage.state(1).phase.word(), "waiting for votes");
+    stage.later(180).await;
+    stage.reaches(1, "succeeded").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_word_opens_no_lock() {
+    let stage = Stage::new(&fleet("", "")).await;
+    stage.say("anna", "!lock antisocial hands off").await;
+    stage.sees(&["is locked by anna"]).await;
+    let old = stage.now().checked_sub(jiff::SignedDuration::from_mins(5)).unwrap();
+    stage.room.say("anna", "!unlock antisocial", old).await;
+    stage.sees(&["typed while I was away", "`!unlock antisocial` by terminal:anna 5 min ago"]).await;
+    assert_eq!(stage.ledger.environment_locks().unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chat_that_is_down_holds_up_no_deploy_without_a_tag() {
+    let stage = Stage::new(&fleet("", "")).await;
+    stage.room.is_down(true);
+    stage.say("anna", "!deploy antisocial").await;
+    stage.recorded(|| stage.newest() == 1).await;
+    stage.reaches(1, "succeeded").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn rooms_that_were_down_are_brought_up_to_date_and_nothing_is_shown_twice() {
     let stage = Stage::new(&fleet(&votes(1), "")).await;
     stage.say("anna", "!deploy antisocial build-42").await;

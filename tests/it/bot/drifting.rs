@@ -28,6 +28,24 @@ async fn a_difference_is_told_once_and_when_it_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_difference_is_told_once_whatever_else_comes_and_goes() {
+    let mut stage = Stage::bare(&fleet("", ""), vec![Room::new("room", "terminal")]);
+    stage.habits().drift_every = Duration::from_millis(200);
+    stage.start().await;
+    stage.deploy(1, "build-41").await;
+    stage.rehearsal.lose(&name("appserver2"));
+    stage.sees(&["not as recorded: 1 finding", "appserver2"]).await;
+    stage.rehearsal.lose(&name("appserver1"));
+    let (_, second) = stage.sees(&["not as recorded: 1 finding", "appserver1"]).await;
+    assert!(!second.contains("appserver2"), "{second}");
+    stage.rehearsal.bring_back(&name("appserver1"));
+    stage.sees(&["has less that is not as recorded than before"]).await;
+    assert_eq!(stage.room.count(&["not as recorded", "appserver2"]), 1);
+    stage.rehearsal.bring_back(&name("appserver2"));
+    stage.sees(&["is as recorded again"]).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_journals_head_is_told_once_a_day_whatever_ended_in_between() {
     let mut stage = Stage::bare(&fleet("", ""), vec![Room::new("room", "terminal")]);
     let zone = jiff::tz::TimeZone::UTC;

@@ -121,6 +121,12 @@ impl Room {
         self.event(ChatEvent::Deleted { message: message.clone() }).await;
     }
 
+    /// Somebody takes an emoji back while the bot doesn't hear it.
+    pub fn take_back_unheard(&self, who: &str, emoji: &str, message: &MessageRef) {
+        let given = (self.account(who), emoji.to_owned());
+        self.with(message, |shown| shown.emojis.remove(&given));
+    }
+
     /// Everybody took their emojis back while the bot didn't hear it.
     pub fn forget_emojis(&self, message: &MessageRef) {
         self.with(message, |shown| shown.emojis.clear());
@@ -476,6 +482,14 @@ impl Stage {
     /// Deploys a build that needs no votes, to its end.
     pub async fn deploy(&self, number: u64, tag: &str) {
         self.say("anna", &format!("!deploy antisocial {tag}")).await;
+        self.sees(&[&format!("#{number} antisocial production runs {tag}")]).await;
+    }
+
+    /// The same of one that takes a vote.
+    pub async fn deploy_approved(&self, number: u64, tag: &str) {
+        self.say("anna", &format!("!deploy antisocial {tag}")).await;
+        let (call, _) = self.sees(&[&format!("#{number} deploy"), "needs 1 vote"]).await;
+        self.room.react("berta", "✅", &call).await;
         self.sees(&[&format!("#{number} antisocial production runs {tag}")]).await;
     }
 

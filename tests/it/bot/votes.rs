@@ -1,6 +1,7 @@
 //! Approvals: who is asked what, whose votes count, and what makes them void.
 
 use shipmate::domain::deployment::{Found, Phase};
+use shipmate::engine::rehearsal::Fault;
 
 use super::stage::{Room, Stage};
 use super::{fleet, votes};
@@ -70,6 +71,26 @@ async fn a_vote_is_taken_back_at_once_whatever_else_an_emoji_set_off() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn people_see_the_commits_of_the_branch_that_the_release_brings() {
+    let stage = Stage::new(&fleet(r#"approval = { votes = 1, groups = ["approvers"] }"#, "")).await;
+    stage.announce("build-41", "main").await;
+    stage.say("anna", "!deploy antisocial build-41").await;
+    let (call, _) = stage.sees(CALL).await;
+    stage.room.react("berta", "✅", &call).await;
+    stage.sees(&["#1 antisocial production runs build-41"]).await;
+    for (tag, branch) in [("build-42", "main"), ("build-43", "feature"), ("build-44", "main")] {
+        stage.announce(tag, branch).await;
+    }
+    stage.say("anna", "!deploy antisocial build-44").await;
+    let (_, call) = stage.sees(&["#2", "build-41 → build-44", "the last 1 took"]).await;
+    assert!(
+        call.contains("since build-41:") && call.contains("Change of build-42") && call.contains("Change of build-44"),
+        "{call}"
+    );
+    assert!(!call.contains("Change of build-43"), "{call}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_votes_are_two_people_not_two_accounts() {
     let stage = Stage::new(&fleet(&votes(2), "")).await;
     stage.say("anna", "!deploy antisocial build-42").await;
@@ -121,7 +142,7 @@ async fn what_changes_after_the_call_voids_the_votes_and_people_are_asked_anew()
     let other = shipmate::domain::plan::Release { tag: name("build-42"), ..release("build-49") };
     stage.rehearsal.push(&other, shipmate::engine::rehearsal::Behaviour::good());
     stage.room.react("carl", "✅", &call).await;
-    stage.sees(&["void: it is another plan now"]).await;
+    stage.sees(&["void: it is another plan now", "the digest of build-42 changed"]).await;
     let (second, anew) = stage.sees(&["asked anew", "needs 2 votes (0 so far)"]).await;
     assert_ne!(second, call);
     assert_ne!(anew.lines().find(|line| line.contains("plan `")), text.lines().find(|line| line.contains("plan `")));
@@ -142,10 +163,39 @@ async fn the_votes_go_with_the_message() {
     stage.room.react("berta", "✅", &call).await;
     stage.sees(&["(1 so far)"]).await;
     stage.room.delete(&call).await;
-    let (second, _) = stage.sees(&["needs 2 votes (0 so far)"]).await;
+    let (second, _) = stage.sees(&["needs 2 votes (0 so far)", "asked anew, since a message with the call was deleted"]).await;
     assert_ne!(second, call);
     stage.say("anna", "!why 1").await;
     stage.sees(&["was deleted, and the votes with it"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_planned_anew_before_anybody_was_asked_is_not_asked_anew() {
+    let stage = Stage::new(&fleet(&votes(1), "")).await;
+    stage.deploy_approved(1, "build-41").await;
+    stage.rehearsal.fault(Fault::apply("start web@appserver2").hangs());
+    stage.say("anna", "!deploy antisocial build-42 --emergency \"it burns\"").await;
+    stage.rehearsal.hanging().await;
+    stage.say("anna", "!deploy antisocial build-43").await;
+    stage.sees(&["#3", "waits for the end of #2"]).await;
+    stage.rehearsal.go_on();
+    let (_, call) = stage.sees(&["#3", "build-42 → build-43", "needs 1 vote"]).await;
+    assert!(!call.contains("asked anew"), "{call}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_approved_and_could_not_start_in_time_says_so() {
+    let more = "[groups.approvers]\nroles = [\"discord:2\"]\n";
+    let stage = Stage::new(&fleet(&votes(1), more)).await;
+    stage.room.give_role("emil", "discord:2");
+    stage.say("anna", "!deploy antisocial build-42").await;
+    let (call, _) = stage.sees(CALL).await;
+    stage.room.is_silent(true);
+    stage.room.react("emil", "✅", &call).await;
+    stage.sees(&["(1 so far)"]).await;
+    stage.later(4 * 3600 + 1).await;
+    stage.sees(&["#1", "expired: it was approved and could not start in time"]).await;
+    stage.sees(&["#1", "expired: it had 1 vote and did not start in time"]).await;
 }
 
 #[tokio::test(start_paused = true)]

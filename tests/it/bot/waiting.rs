@@ -108,6 +108,22 @@ async fn after_what_the_policy_names_the_environment_is_locked_and_a_revert_may_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lock_of_the_policy_outlasts_one_that_ends_by_itself() {
+    let stage = Stage::new(&fleet("lock_after = [\"undone\"]", "")).await;
+    stage.rehearsal.fault(Fault::apply("start web@appserver2").hangs());
+    stage.rehearsal.fault(Fault::apply("healthy web@appserver2"));
+    stage.say("anna", "!deploy antisocial build-42").await;
+    stage.rehearsal.hanging().await;
+    stage.say("anna", "!lock antisocial 1h look at it first").await;
+    stage.sees(&["is locked by anna"]).await;
+    stage.rehearsal.go_on();
+    stage.sees(&["is locked by the policy, after #1"]).await;
+    stage.later(2 * 3600).await;
+    stage.say("anna", "!deploy antisocial build-43").await;
+    stage.sees(&["is locked by the policy since"]).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_freeze_refuses_at_the_request_and_at_the_start() {
     let policy = format!(
         "{}\nfreeze = [{{ from = \"fri 16:00\", to = \"mon 08:00\", zone = \"Europe/Berlin\", reason = \"weekend\" }}]",
@@ -196,6 +212,33 @@ async fn production_takes_only_what_ended_well_in_staging() {
     stage.sees(&["#1 antisocial staging runs build-42"]).await;
     stage.say("anna", "!deploy antisocial build-42 production").await;
     stage.sees(&["#2 antisocial production runs build-42"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_only_a_rehearsal_ran_is_no_release_to_go_back_to() {
+    let policy = r#"rehearse = ["migrate --plan"]
+approval = { votes = 1, groups = ["approvers"], commands = ["deploy"] }"#;
+    let stage = Stage::new(&fleet(policy, "")).await;
+    stage.say("anna", "!deploy antisocial build-42").await;
+    let (call, _) = stage.sees(&["needs 1 vote", "rehearsed: `migrate --plan`"]).await;
+    stage.room.react("carl", "❌", &call).await;
+    stage.sees(&["#1", "was rejected by carl"]).await;
+    stage.say("anna", "!revert antisocial build-42").await;
+    stage.sees(&["build-42 never ended well in `antisocial` `production`"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_goes_out_by_itself_waits_until_it_ended_well_where_it_must() {
+    let policy = "after = \"staging\"\nautomatic = { branch = \"main\" }";
+    let staging = STAGING.replacen("[apps", "[apps.antisocial.environments.staging]\nrehearse = [\"migrate --plan\"]\napproval = { votes = 1, groups = [\"approvers\"] }\n[apps", 1);
+    let stage = Stage::new(&fleet(policy, &staging)).await;
+    stage.say("anna", "!deploy antisocial build-41 staging").await;
+    let (call, _) = stage.sees(&["antisocial staging", "needs 1 vote", "rehearsed: `migrate --plan`"]).await;
+    stage.later(120).await;
+    assert_eq!(stage.room.count(&["is not deployed to production by itself"]), 0);
+    stage.room.react("carl", "✅", &call).await;
+    stage.sees(&["antisocial staging runs build-41"]).await;
+    stage.sees(&["antisocial production runs build-41", "by shipmate"]).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -19,6 +19,7 @@ use crate::domain::deployment::{DeploymentState, Event, Phase};
 use crate::domain::message::{MessageRef, RoomId};
 use crate::domain::names::DeploymentId;
 use crate::domain::news::News;
+use crate::domain::notice::About;
 use crate::store::{LedgerError, Post, PostId, Told};
 
 /// The shortest time between two edits of a message.
@@ -195,7 +196,12 @@ impl Room {
     /// The message of this room that asked for the deployment which a post is about.
     fn asked_by(&self, post: &Post) -> Result<Option<MessageRef>, LedgerError> {
         let (Post::Live { id } | Post::Closing { id }) = post else { return Ok(None) };
-        let events = self.bot.ledger.events(*id)?.into_iter();
+        self.cause(*id)
+    }
+
+    /// The message of this room that asked for a deployment.
+    fn cause(&self, id: DeploymentId) -> Result<Option<MessageRef>, LedgerError> {
+        let events = self.bot.ledger.events(id)?.into_iter();
         let mut causes = events.filter_map(|(_, event)| if let Event::Requested { cause, .. } = event { cause } else { None });
         Ok(causes.find(|message| message.room == self.room))
     }
@@ -253,9 +259,40 @@ impl Room {
         })
     }
 
+    /// Whether this room is told of what a post is about: the fleet file may name other apps for it. Whoever asked here sees here
+    /// what comes of it.
+    fn is_told(&self, post: &Post) -> Result<bool, LedgerError> {
+        let (ledger, fleet) = (&self.bot.ledger, &self.bot.fleet);
+        if !fleet.rooms.contains_key(&self.room) {
+            return Ok(true);
+        }
+        let about = match post {
+            Post::Build { seq } => ledger.build_at(*seq)?.map_or(About::All, |build| About::App(build.app)),
+            Post::Live { id } | Post::Closing { id } => About::Deployment(*id),
+            Post::Votes { seq } => ledger.call(*seq)?.map_or(About::All, |(id, _)| About::Deployment(id)),
+            Post::Told { seq } => match ledger.told(*seq)? {
+                Some((_, Told::Locked { app, .. } | Told::Unlocked { app, .. })) => About::App(app),
+                Some((_, Told::NotCounted { id, .. })) => About::Deployment(id),
+                Some((_, Told::Notice { notice, .. })) => notice.about(),
+                None => About::All,
+            },
+        };
+        Ok(match about {
+            About::All => true,
+            About::App(app) => fleet.tells(&self.room, &app),
+            About::Deployment(id) => match ledger.state(id)? {
+                Some(state) => fleet.tells(&self.room, &state.plan.app) || self.cause(id)?.is_some(),
+                None => true,
+            },
+        })
+    }
+
     /// What a post shows; `None` if this room isn't told.
     async fn render(&self, post: &Post) -> Result<Option<Reply>, LedgerError> {
         let bot = &self.bot;
+        if !self.is_told(post)? {
+            return Ok(None);
+        }
         let reply = match post {
             Post::Build { seq } => match bot.ledger.build_at(*seq)? {
                 Some(build) => Some(views::announcement(&build, &news::of_build(&bot.ledger, *seq, &build)?, &bot.prefix)),

@@ -25,7 +25,20 @@ pub(super) fn check(settings: &Settings) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&format!("the runtime can't start: {error}")),
     };
-    let looked = runtime.block_on(async { Ok::<_, std::io::Error>(look(&*world.engine(settings).await?, &specs).await) });
+    let discord = match world.discord(settings) {
+        Ok(discord) => discord,
+        Err(error) => return failed(&error),
+    };
+    let (looked, discord) = runtime.block_on(async {
+        let hosts = async { Ok::<_, std::io::Error>(look(&*world.engine(settings).await?, &specs).await) };
+        let discord = async {
+            match &discord {
+                Some(discord) => discord.check().await,
+                None => Vec::new(),
+            }
+        };
+        tokio::join!(hosts, discord)
+    });
     runtime.shutdown_background();
     let Looked { hosts, balancers } = match looked {
         Ok(looked) => looked,
@@ -35,9 +48,16 @@ pub(super) fn check(settings: &Settings) -> ExitCode {
     for line in text::lines(&views::hosts(counts, &hosts, &balancers), "", None) {
         println!("{}", line.text);
     }
+    if !discord.is_empty() {
+        for line in text::lines(&views::discord(&discord), "", None) {
+            println!("{}", line.text);
+        }
+    }
+    let of_discord =
+        discord.iter().filter_map(|checked| Some(format!("discord, {}: {}", checked.what, checked.is.as_ref().err()?)));
     let of_hosts = hosts.iter().filter_map(|(host, seen)| Some(format!("{host}: {}", seen.as_ref().err()?)));
     let of_balancers = balancers.iter().filter_map(|(host, lost)| Some(format!("{host}: {}", lost.as_ref()?)));
-    let problems: Vec<String> = of_hosts.chain(of_balancers).collect();
+    let problems: Vec<String> = of_hosts.chain(of_balancers).chain(of_discord).collect();
     if problems.is_empty() { ExitCode::SUCCESS } else { failed(&problems.join("\n")) }
 }
 

@@ -68,13 +68,18 @@ async fn bot(settings: Settings) -> ExitCode {
             ));
         }
     };
+    let mut chats = vec![Arc::new(console) as Arc<dyn Chat>, local.clone()];
+    match world.discord(&settings) {
+        Ok(discord) => chats.extend(discord.map(|discord| Arc::new(discord) as Arc<dyn Chat>)),
+        Err(error) => return failed(&error),
+    }
     let metrics = Metrics::new();
     let started = Bot::start(Parts {
         fleet: world.fleet.clone(),
         catalog: world.catalog.clone(),
         ledger: ledger.clone(),
         engine,
-        chats: vec![Arc::new(console) as Arc<dyn Chat>, local.clone()],
+        chats,
         metrics: metrics.clone(),
         prefix: match settings.prefix.parse() {
             Ok(prefix) => prefix,

@@ -119,3 +119,32 @@ pub enum Notice {
         hash: String,
     },
 }
+
+/// What a notice is about: some rooms are told of some apps only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum About {
+    /// Nothing in particular.
+    All,
+    /// An app.
+    App(AppName),
+    /// A deployment.
+    Deployment(DeploymentId),
+}
+
+impl Notice {
+    /// What it is about.
+    pub fn about(&self) -> About {
+        match self {
+            Notice::LockEnds { app, .. }
+            | Notice::NotAutomatic { app, .. }
+            | Notice::Overtaken { app, .. }
+            | Notice::Drift { app, .. }
+            | Notice::DriftOver { app, .. } => About::App(app.clone()),
+            Notice::Emergency { id, .. }
+            | Notice::BakeFailed { id, .. }
+            | Notice::NotReverted { id, .. }
+            | Notice::Baked { id } => About::Deployment(*id),
+            Notice::Back { .. } | Notice::Stale { .. } | Notice::Head { .. } => About::All,
+        }
+    }
+}

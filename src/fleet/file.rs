@@ -6,7 +6,7 @@ use super::app::{self, DOCKER_SOCKET, Shared, own_address};
 use super::reader::{Document, Table, Value};
 use super::values::{address, command, path, placeholders, some_time, variable};
 use super::who::Roster;
-use super::{App, Fleet, Login, Person, access, builds, cross};
+use super::{App, Fleet, Login, Person, access, builds, cross, rooms};
 use crate::domain::message::Account;
 use crate::domain::names::{AppName, GroupName, HostName, PersonName, printable};
 use crate::domain::policy::Access;
@@ -70,6 +70,7 @@ pub(super) fn fleet(place: &str, table: &Table<'_>) -> Fleet {
         groups,
         access: Access { platform_roles, ..access },
         builds: builds::with_default(rules),
+        rooms: table.or("rooms", BTreeMap::new(), |value| Some(rooms::read(value, &names))),
         registries: table.or("registries", BTreeMap::new(), |value| Some(registries(value))),
         warnings: vec![],
         secrets: vec![],

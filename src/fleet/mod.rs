@@ -3,7 +3,7 @@
 //! All of it is checked here, at once and with line numbers, and no other module ever sees the shape of the file: what
 //! leaves is [`Fleet`], made of the domain's own types. A file with any mistake yields no fleet at all.
 //!
-//! `file` reads the file from the top; `access`, `app`, `policy`, `freeze`, `role`, `container`, `health`, `builds` and
+//! `file` reads the file from the top; `access`, `app`, `rooms`, `policy`, `freeze`, `role`, `container`, `health`, `builds` and
 //! `template` its parts, with `values` for the grammars in them and `who` for the people; `cross` checks what only the whole
 //! shows; `reader` keeps the mistakes.
 
@@ -19,6 +19,7 @@ mod health;
 mod policy;
 mod reader;
 mod role;
+mod rooms;
 mod template;
 mod values;
 mod who;
@@ -31,7 +32,7 @@ use jiff::Timestamp;
 
 use crate::builds::Notice;
 use crate::domain::build::{Build, BuildOutcome};
-use crate::domain::message::Account;
+use crate::domain::message::{Account, RoomId};
 use crate::domain::names::{AppName, CommandName, EnvironmentName, GroupName, HostName, PersonName, Repository, printable};
 use crate::domain::policy::Access;
 use crate::domain::spec::EnvironmentSpec;
@@ -40,6 +41,7 @@ use crate::problem::{Problem, Problems};
 
 pub use builds::{BuildMatch, BuildRule};
 pub use expect::{Asker, Expectation, expectations};
+pub use rooms::Told;
 #[cfg(test)]
 mod tests;
 
@@ -61,6 +63,8 @@ pub struct Fleet {
     pub access: Access,
     /// How notices become builds, in order.
     pub builds: Vec<BuildRule>,
+    /// The rooms of chat services, and of which apps each is told.
+    pub rooms: BTreeMap<RoomId, Told>,
     /// How to log in to a registry.
     pub registries: BTreeMap<String, Login>,
     /// What is no mistake, but most likely none of what was meant.
@@ -228,6 +232,11 @@ impl Fleet {
         let of_roles = self.environments().flat_map(|spec| spec.hosts.keys());
         let of_routers = self.environments().flat_map(|spec| spec.roles.values()).filter_map(|role| role.router.as_ref());
         of_roles.chain(of_routers.map(|router| &router.host)).collect()
+    }
+
+    /// Whether a room is told of an app. One that the file doesn't name, as the terminal, is told of all.
+    pub fn tells(&self, room: &RoomId, app: &AppName) -> bool {
+        self.rooms.get(room).is_none_or(|told| told.has(app))
     }
 
     /// Who has this account.

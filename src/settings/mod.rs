@@ -48,8 +48,10 @@ pub struct Settings {
     pub ssh_config: Option<PathBuf>,
     /// The secrets of each source of builds that has any.
     pub webhook_secrets: BTreeMap<String, Vec<Secret>>,
-    /// The chat.
-    pub chat: ChatKind,
+    /// The token of the bot in Discord; `None` = it isn't there.
+    pub discord_token: Option<Secret>,
+    /// What stands in for Discord's own address.
+    pub discord_api: Option<String>,
     /// Who speaks on the terminal.
     pub terminal_user: String,
     /// What commands begin with.
@@ -72,13 +74,6 @@ pub struct Settings {
     pub log_filter: String,
     /// All variables that have a value, ours or not: containers and registries may name any.
     environment: BTreeMap<String, Secret>,
-}
-
-/// A chat service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChatKind {
-    /// The terminal that the bot runs on.
-    Terminal,
 }
 
 /// How log lines look.

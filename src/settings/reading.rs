@@ -11,7 +11,7 @@ use jiff::{Span, SpanRelativeTo};
 use tracing_subscriber::EnvFilter;
 
 use super::variables::{Fallback, SECRET_PREFIX, VARIABLES};
-use super::{ChatKind, LogFormat, PREFIX, Settings};
+use super::{LogFormat, PREFIX, Settings};
 use crate::domain::daily::Daily;
 use crate::domain::names::printable;
 use crate::nearest::{hint, nearest};
@@ -57,7 +57,8 @@ impl Reading {
         let commands = self.value("SHIPMATE_COMMANDS", path);
         let ssh_config = self.value("SHIPMATE_SSH_CONFIG", path);
         let webhook_secrets = self.webhook_secrets();
-        let chat = self.value("SHIPMATE_CHAT", |text| one_of(text, &[("terminal", ChatKind::Terminal)]));
+        let discord_token = self.value("SHIPMATE_DISCORD_TOKEN", token);
+        let discord_api = self.value("SHIPMATE_DISCORD_API", base);
         let terminal_user = self.terminal_user();
         let prefix = self.value("SHIPMATE_PREFIX", prefix);
         let approve_emoji = self.value("SHIPMATE_APPROVE_EMOJI", emoji);
@@ -80,7 +81,8 @@ impl Reading {
             commands,
             ssh_config,
             webhook_secrets,
-            chat: chat?,
+            discord_token,
+            discord_api,
             terminal_user: terminal_user?,
             prefix: prefix?,
             approve_emoji: approve_emoji?,
@@ -226,6 +228,26 @@ fn post_head(text: &str) -> Result<Option<Daily>, String> {
 fn log_filter(text: &str) -> Result<String, String> {
     EnvFilter::builder().parse(text).map_err(|_| shown(text, "it is a level, or a list such as `info,shipmate=debug`"))?;
     Ok(text.to_owned())
+}
+
+/// Complaints about it never show it.
+fn token(text: &str) -> Result<Secret, String> {
+    let text = text.trim();
+    if text.starts_with("Bot ") || text.contains(char::is_whitespace) {
+        return Err("it is the token alone, without `Bot` before it and without spaces".to_owned());
+    }
+    Secret::new(text).ok_or_else(|| "it is empty".to_owned())
+}
+
+/// The beginning of an address that paths are put to.
+fn base(text: &str) -> Result<String, String> {
+    let address = text.parse::<http::Uri>().ok().filter(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.host().is_some_and(|host| !host.is_empty())
+            && uri.query().is_none()
+    });
+    let no = || shown(text, "it is an address such as http://127.0.0.1:8090");
+    address.map(|_| text.trim_end_matches('/').to_owned()).ok_or_else(no)
 }
 
 /// Complaints about secrets never show them.

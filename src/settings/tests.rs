@@ -22,7 +22,7 @@ fn without_any_setting_the_defaults_count() {
     assert_eq!((settings.store, settings.fleet), ("./data".into(), "./fleet.toml".into()));
     assert_eq!((settings.commands, settings.ssh_config), (None, None));
     assert!(settings.webhook_secrets.is_empty());
-    assert_eq!((settings.chat, settings.terminal_user.as_str(), settings.prefix.as_str()), (ChatKind::Terminal, "anna", "!"));
+    assert_eq!((settings.terminal_user.as_str(), settings.prefix.as_str()), ("anna", "!"));
     assert_eq!(settings.output_keep, Duration::from_secs(90 * 24 * 3600));
     assert_eq!(settings.post_head, None);
     assert_eq!((settings.log_format, settings.log_filter.as_str()), (LogFormat::Text, "info"));
@@ -30,11 +30,15 @@ fn without_any_setting_the_defaults_count() {
 
 #[test]
 fn all_mistakes_are_told_at_once() {
-    let mistakes =
-        [("SHIPMATE_LISTEN", "localhost:8080"), ("SHIPMATE_CHAT", "irc"), ("SHIPMATE_STROE", "x"), ("SHIPMATE_FLEET", " ")];
+    let mistakes = [
+        ("SHIPMATE_LISTEN", "localhost:8080"),
+        ("SHIPMATE_DISCORD_TOKEN", "Bot x"),
+        ("SHIPMATE_STROE", "x"),
+        ("SHIPMATE_FLEET", " "),
+    ];
     assert_eq!(
         read(&mistakes).unwrap_err(),
-        "SHIPMATE_CHAT: `irc` is none of its words; there is `terminal`\n\
+        "SHIPMATE_DISCORD_TOKEN: it is the token alone, without `Bot` before it and without spaces\n\
          SHIPMATE_FLEET: it is empty: give it a value, or leave it out\n\
          SHIPMATE_LISTEN: it can't be \"localhost:8080\": it is an IP address and a port, such as 127.0.0.1:8080\n\
          SHIPMATE_STROE: there is no such setting; did you mean `SHIPMATE_STORE`?"
@@ -53,6 +57,10 @@ fn each_mistake_says_how_it_is_mended() {
     assert_eq!(
         complaint("SHIPMATE_PREFIX", "> "),
         "it can't be \"> \": use 1 to 64 characters without spaces and backticks, and not `>` first"
+    );
+    assert_eq!(
+        complaint("SHIPMATE_DISCORD_API", "discord.com"),
+        "it can't be \"discord.com\": it is an address such as http://127.0.0.1:8090"
     );
     assert_eq!(
         complaint("SHIPMATE_TERMINAL_USER", "anna b"),

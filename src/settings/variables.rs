@@ -58,7 +58,18 @@ pub const VARIABLES: &[Variable] = &[
         example: "/etc/shipmate/ssh_config",
         doc: "The ssh_config that says how the hosts are reached.",
     },
-    Variable { name: "SHIPMATE_CHAT", fallback: Default("terminal"), example: "terminal", doc: "The chat: terminal." },
+    Variable {
+        name: "SHIPMATE_DISCORD_TOKEN",
+        fallback: Optional("the bot isn't in Discord"),
+        example: "",
+        doc: "The token of the bot's application in Discord; the fleet file's [[rooms]] say in which channels it is.",
+    },
+    Variable {
+        name: "SHIPMATE_DISCORD_API",
+        fallback: Optional("Discord itself is asked"),
+        example: "http://127.0.0.1:8090",
+        doc: "A proxy that stands in for https://discord.com and minds its rate limits.",
+    },
     Variable {
         name: "SHIPMATE_TERMINAL_USER",
         fallback: Default("$USER"),

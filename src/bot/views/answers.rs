@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::drift::{finding, place};
 use super::{ago, between, code, counted, headline, line, lines, span, table, text};
+use crate::chat::discord::Checked;
 use crate::chat::{Block, Reply, Tone};
 use crate::domain::build::Build;
 use crate::domain::drift::{self, Drift};
@@ -226,6 +227,23 @@ pub fn hosts(
     let title = format!("{apps} apps, {environments} environments, {commands} commands; {verdict}");
     let tone = if failed == 0 { Tone::Good } else { Tone::Bad };
     Reply { tone, title, body: vec![table(&["host", "ssh", "docker", "free", "runs"], rows)] }
+}
+
+/// What was looked at in Discord.
+pub fn discord(checked: &[Checked]) -> Reply {
+    let rows = checked.iter().map(|Checked { what, is }| {
+        let (how, more) = match is {
+            Ok(more) => ("ok", more.clone()),
+            Err(_) => ("FAILED", String::new()),
+        };
+        vec![what.clone(), how.to_owned(), text(&more)]
+    });
+    let failed = checked.iter().filter(|checked| checked.is.is_err()).count();
+    let (tone, verdict) = match failed {
+        0 => (Tone::Good, "all is well".to_owned()),
+        n => (Tone::Bad, format!("{n} of {} are not well", checked.len())),
+    };
+    Reply { tone, title: format!("Discord: {verdict}"), body: vec![table(&["discord", "", ""], rows)] }
 }
 
 /// A command that was taken back before it became a deployment.

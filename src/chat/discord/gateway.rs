@@ -59,7 +59,7 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Opens one. `reads` says whether the bot asks for the text of messages that don't mention it.
-    pub fn open(access: Access, gateway: Option<String>, reads: bool) -> Connection {
+    pub fn open(access: Access, reads: bool) -> Connection {
         let (to, heard) = mpsc::channel(WAITING);
         let (end, ended) = oneshot::channel();
         let (lost, stop) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
@@ -68,7 +68,7 @@ impl Connection {
         let thread = std::thread::Builder::new().name("discord".to_owned()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let how = match runtime {
-                Ok(runtime) => runtime.block_on(talk(access, gateway, reads, ears, stopped)),
+                Ok(runtime) => runtime.block_on(talk(access, reads, ears, stopped)),
                 Err(error) => Ended::Other(format!("no runtime for it: {error}")),
             };
             // Nobody may want to know any more.
@@ -93,15 +93,15 @@ impl Connection {
     }
 }
 
-async fn talk(access: Access, gateway: Option<String>, reads: bool, ears: Ears, stop: CancellationToken) -> Ended {
-    let http = access.http();
-    let url = match gateway {
-        Some(url) => url,
-        // Asked for here: serenity would go to the real one whenever this fails.
-        None => match http.get_gateway().await {
-            Ok(gateway) => gateway.url,
-            Err(error) => return Ended::Other(super::rest::trouble(&error)),
-        },
+async fn talk(access: Access, reads: bool, ears: Ears, stop: CancellationToken) -> Ended {
+    let http = match access.http() {
+        Ok(http) => http,
+        Err(error) => return Ended::Other(format!("there is no HTTP client: {error}")),
+    };
+    // Asked for here: serenity would go to the real one whenever this fails.
+    let url = match http.get_gateway().await {
+        Ok(gateway) => gateway.url,
+        Err(error) => return Ended::Other(super::rest::trouble(&error)),
     };
     let intents = if reads { UNPRIVILEGED | GatewayIntents::MESSAGE_CONTENT } else { UNPRIVILEGED };
     let client = ClientBuilder::new_with_http(http, intents).raw_event_handler(ears.clone()).event_handler(ears).await;

@@ -48,7 +48,7 @@ pub(super) async fn listen(discord: &Discord, to: mpsc::Sender<ChatEvent>, since
     let mut ears = Ears { discord, to, rooms, reacted: BTreeMap::new(), me: None };
     let (mut reads, mut retry) = (true, RETRY_FIRST);
     loop {
-        let connection = Connection::open(discord.access.clone(), discord.gateway.clone(), reads);
+        let connection = Connection::open(discord.access.clone(), reads);
         let why = match ears.hear(connection, reads).await {
             Some((why, was_there)) => {
                 if was_there {

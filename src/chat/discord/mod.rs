@@ -6,9 +6,11 @@
 //! | `rest` | what the bot asks for, and how that goes wrong |
 //! | `listen` | from what happens to what the bot should know; what it missed is fetched |
 //! | `render` | a reply as content and an embed |
+//! | `check` | what `shipmate check` says |
 //!
 //! A room is a channel, `discord:NUMBER`. A message's id is Discord's own number, which also says when it was written.
 
+mod check;
 mod gateway;
 mod listen;
 mod render;
@@ -26,6 +28,7 @@ use serenity::all::{
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OnceCell, mpsc};
 
+pub use self::check::{Checked, permissions};
 use self::rest::{Access, about, trouble};
 use super::{Audience, Chat, ChatError, ChatEvent, Reply};
 use crate::domain::message::{Account, MessageRef, RoomId};
@@ -53,10 +56,8 @@ pub struct Parts {
     pub prefix: String,
     /// A proxy that stands in for `https://discord.com` and minds the rate limits; `None` = the real one.
     pub api: Option<String>,
-    /// The gateway's address; `None` = Discord says it.
-    pub gateway: Option<String>,
     /// Makes a client with deadlines.
-    pub client: Arc<dyn Fn() -> reqwest::Client + Send + Sync>,
+    pub client: Arc<dyn Fn() -> reqwest::Result<reqwest::Client> + Send + Sync>,
     /// What time it is.
     pub now: fn() -> Timestamp,
 }
@@ -64,7 +65,6 @@ pub struct Parts {
 /// Discord.
 pub struct Discord {
     access: Access,
-    gateway: Option<String>,
     http: Http,
     channels: BTreeMap<RoomId, ChannelId>,
     prefix: String,
@@ -78,27 +78,32 @@ pub struct Discord {
     trouble: Mutex<Option<String>>,
 }
 
-/// A room's name that is no channel.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no channel of Discord: it is `discord:NUMBER`, with the number that \"Copy Channel ID\" gives")]
-pub struct NoChannel(pub RoomId);
+/// Why Discord can't be spoken to at all.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// A room's name that is no channel.
+    #[error("`{0}` is no channel of Discord: it is `discord:NUMBER`, with the number that \"Copy Channel ID\" gives")]
+    NoChannel(RoomId),
+    /// The system's TLS can't be used.
+    #[error("there is no HTTP client for Discord: {0}")]
+    Client(#[from] reqwest::Error),
+}
 
 impl Discord {
     /// Makes one; nothing is asked yet.
     ///
     /// # Errors
-    /// If a room is none of Discord's.
-    pub fn new(parts: Parts) -> Result<Discord, NoChannel> {
+    /// If a room is none of Discord's, or no client can be made.
+    pub fn new(parts: Parts) -> Result<Discord, Unusable> {
         let channel = |room: RoomId| match id(room.0.strip_prefix(PLATFORM).unwrap_or_default()) {
             Some(number) => Ok((room, ChannelId::new(number))),
-            None => Err(NoChannel(room)),
+            None => Err(Unusable::NoChannel(room)),
         };
         let channels: BTreeMap<RoomId, ChannelId> = parts.rooms.into_iter().map(channel).collect::<Result<_, _>>()?;
         let access = Access { token: parts.token, client: parts.client, api: parts.api };
         Ok(Discord {
-            http: access.http(),
+            http: access.http()?,
             access,
-            gateway: parts.gateway,
             unsure: Mutex::new(channels.keys().cloned().collect()),
             channels,
             prefix: parts.prefix,

@@ -28,22 +28,22 @@ pub(super) struct Access {
     /// The bot's token.
     pub token: Secret,
     /// A client with deadlines; each runtime has its own, since connections belong to one.
-    pub client: Arc<dyn Fn() -> reqwest::Client + Send + Sync>,
+    pub client: Arc<dyn Fn() -> reqwest::Result<reqwest::Client> + Send + Sync>,
     /// A proxy that stands in for `https://discord.com` and minds the rate limits; `None` = the real one, and serenity minds them.
     pub api: Option<String>,
 }
 
 impl Access {
-    pub fn http(&self) -> Http {
+    pub fn http(&self) -> reqwest::Result<Http> {
         let builder = HttpBuilder::new(self.token.expose())
-            .client((self.client)())
+            .client((self.client)()?)
             // Nobody is called but by name.
             .default_allowed_mentions(CreateAllowedMentions::new());
-        match &self.api {
+        Ok(match &self.api {
             // With its limiter on, serenity passes the proxy over.
             Some(api) => builder.proxy(api).ratelimiter_disabled(true).build(),
             None => builder.build(),
-        }
+        })
     }
 }
 

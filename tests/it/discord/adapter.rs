@@ -1,6 +1,6 @@
 //! What only Discord has: sessions that break, permissions that are refused, and marks that survive both.
 
-use shipmate::chat::discord::{Discord, Parts};
+use shipmate::chat::discord::{Discord, Parts, permissions};
 use shipmate::chat::{Audience, Block, Chat, ChatError, ChatEvent, Reply, Tone};
 use shipmate::secret::Secret;
 use tokio::sync::mpsc;
@@ -238,6 +238,27 @@ async fn a_token_or_an_intent_that_is_refused_is_told_and_the_bot_goes_on() {
     trouble(&server.discord, "Message Content Intent").await;
     server.fake.say("anna", "<@42> status");
     assert_eq!(text(&mut events).await, "!status");
+}
+
+#[tokio::test]
+async fn a_check_says_what_is_missing() {
+    let server = Server::new().await;
+    let said = async || {
+        let checked = server.discord.check().await.into_iter();
+        checked.map(|checked| format!("{}: {}", checked.what, checked.is.unwrap_or_else(|why| format!("NO, {why}")))).collect::<Vec<_>>()
+    };
+    server.fake.permit(true, permissions());
+    assert_eq!(said().await, ["token: the bot is user-42", "intents: the bot may read messages", "discord:901: #deploys of Example"]);
+    // All but Embed Links and Add Reactions.
+    server.fake.permit(false, permissions() & !(1 << 14) & !(1 << 6));
+    let wrong = said().await;
+    assert!(wrong[1].contains("NO, the bot reads only messages that mention it") && wrong[1].contains("switch on Message Content Intent"));
+    assert!(wrong[2].contains("the bot misses: Embed Links, Add Reactions; give its role these permissions there"), "{}", wrong[2]);
+    server.fake.fail_next("GET /users/@me", 401, 0);
+    let refused = said().await;
+    assert!(refused.len() == 1 && refused[0].contains("set SHIPMATE_DISCORD_TOKEN to the newest one"), "{refused:?}");
+    // The README's link asks for just these.
+    assert!(include_str!("../../../README.md").contains(&format!("permissions={}&", permissions())), "{}", permissions());
 }
 
 #[tokio::test]

@@ -60,6 +60,9 @@ struct State {
     resumed: usize,
     is_down: bool,
     limits: Option<Limits>,
+    /// Whether the bot may read messages, and what it may do in the server.
+    reads: bool,
+    permissions: u64,
     /// The close code that each IDENTIFY is answered with, and the intents that it refuses.
     refuses: Option<(u16, u64)>,
 }
@@ -114,6 +117,8 @@ impl Fake {
             .route("/channels/{channel}/messages/{message}", get(one).patch(edit))
             .route("/channels/{channel}/messages/{message}/reactions/{emoji}/@me", put(react))
             .route("/channels/{channel}/messages/{message}/reactions/{emoji}", get(reacted))
+            .route("/oauth2/applications/@me", get(application))
+            .route("/guilds/{guild}", get(guild))
             .route("/guilds/{guild}/members/{user}", get(member));
         let app = Router::new()
             .nest("/api/v10", routes)
@@ -164,6 +169,12 @@ impl Fake {
         let mut state = self.state();
         let next = 100 + state.users.len() as u64;
         *state.users.entry(who.to_owned()).or_insert(next)
+    }
+
+    /// What the bot may do.
+    pub fn permit(&self, reads: bool, permissions: u64) {
+        let mut state = self.state();
+        (state.reads, state.permissions) = (reads, permissions);
     }
 
     pub fn give_role(&self, who: &str, role: u64) {
@@ -592,6 +603,31 @@ async fn me() -> Json<Value> {
     Json(user(BOT, true))
 }
 
+async fn application(Part(fake): Part<Fake>) -> Json<Value> {
+    let flags = if fake.state().reads { 1 << 19 } else { 0 };
+    Json(json!({
+        "id": "77", "name": "shipmate", "icon": null, "description": "", "bot_public": false, "bot_require_code_grant": false,
+        "verify_key": "0", "flags": flags, "team": null
+    }))
+}
+
+async fn guild(Part(fake): Part<Fake>, Path(guild): Path<u64>) -> Response {
+    if guild != GUILD {
+        return error(404, 10004, "Unknown Guild");
+    }
+    let everyone = json!({
+        "id": GUILD.to_string(), "name": "@everyone", "color": 0, "colors": {"primary_color": 0}, "hoist": false, "managed": false,
+        "mentionable": false, "permissions": fake.state().permissions.to_string(), "position": 0, "flags": 0
+    });
+    Json(json!({
+        "id": GUILD.to_string(), "name": "Example", "owner_id": "100", "roles": [everyone], "emojis": [], "stickers": [], "features": [],
+        "afk_timeout": 300, "default_message_notifications": 0, "explicit_content_filter": 0, "mfa_level": 0, "nsfw_level": 0,
+        "premium_tier": 0, "premium_progress_bar_enabled": false, "preferred_locale": "en-US", "system_channel_flags": 0,
+        "verification_level": 0
+    }))
+    .into_response()
+}
+
 async fn channel(Path(channel): Path<u64>) -> Response {
     if channel != CHANNEL {
         return error(404, 10003, "Unknown Channel");
@@ -731,7 +767,7 @@ async fn reacted(
 
 async fn member(Part(fake): Part<Fake>, Path((guild, user)): Path<(u64, u64)>) -> Response {
     let state = fake.state();
-    if guild != GUILD || !state.users.values().any(|known| *known == user) {
+    if guild != GUILD || (user != BOT && !state.users.values().any(|known| *known == user)) {
         return error(404, 10007, "Unknown Member");
     }
     let roles: Vec<String> = state.roles.get(&user).into_iter().flatten().map(u64::to_string).collect();

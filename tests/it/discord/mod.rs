@@ -16,8 +16,8 @@ use shipmate::secret::Secret;
 use self::fake::{CHANNEL, Fake};
 use crate::chat_contract::{Erasers, People, chat_contract};
 
-fn client() -> reqwest::Client {
-    reqwest::Client::builder().timeout(Duration::from_secs(10)).build().unwrap()
+fn client() -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder().timeout(Duration::from_secs(10)).build()
 }
 
 fn parts(fake: &Fake) -> Parts {
@@ -26,7 +26,6 @@ fn parts(fake: &Fake) -> Parts {
         rooms: vec![room()],
         prefix: "!".to_owned(),
         api: Some(fake.api()),
-        gateway: None,
         client: Arc::new(client),
         now: Timestamp::now,
     }

@@ -1,0 +1,79 @@
+//! What `shipmate check` says of Discord: whether the token is accepted, and what the bot may not do that it has to.
+
+use serenity::all::{ApplicationFlags, ChannelId, Permissions, UserId};
+
+use super::Discord;
+use super::rest::trouble;
+
+/// What the bot needs in each of its channels, with what people call it in Discord.
+const NEEDED: [(Permissions, &str); 6] = [
+    (Permissions::VIEW_CHANNEL, "View Channel"),
+    (Permissions::SEND_MESSAGES, "Send Messages"),
+    (Permissions::EMBED_LINKS, "Embed Links"),
+    (Permissions::ATTACH_FILES, "Attach Files"),
+    (Permissions::READ_MESSAGE_HISTORY, "Read Message History"),
+    (Permissions::ADD_REACTIONS, "Add Reactions"),
+];
+
+/// The permissions of the link that invites the bot, as Discord's number.
+pub fn permissions() -> u64 {
+    NEEDED.iter().map(|(permission, _)| permission.bits()).sum()
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// What.
+    pub what: String,
+    /// How it is, or what is wrong and how to mend it.
+    pub is: Result<String, String>,
+}
+
+impl Discord {
+    /// Looks at all that can be known before the first message; nothing is shown in any channel.
+    pub async fn check(&self) -> Vec<Checked> {
+        let me = match self.http.get_current_user().await {
+            Ok(me) => me,
+            Err(error) => return vec![checked("token", Err(trouble(&error)))],
+        };
+        let mut all = vec![checked("token", Ok(format!("the bot is {}", me.name))), checked("intents", self.intent().await)];
+        for (room, channel) in &self.channels {
+            all.push(checked(room.0.as_str(), self.may(*channel, me.id).await));
+        }
+        all
+    }
+
+    /// Whether Discord lets the bot read what people write.
+    async fn intent(&self) -> Result<String, String> {
+        let application = self.http.get_current_application_info().await.map_err(|error| trouble(&error))?;
+        let reads = ApplicationFlags::GATEWAY_MESSAGE_CONTENT | ApplicationFlags::GATEWAY_MESSAGE_CONTENT_LIMITED;
+        if application.flags.is_some_and(|flags| flags.intersects(reads)) {
+            return Ok("the bot may read messages".to_owned());
+        }
+        Err("the bot reads only messages that mention it: in Discord's developer portal, open the application, then Bot, and switch on \
+             Message Content Intent"
+            .to_owned())
+    }
+
+    async fn may(&self, channel: ChannelId, me: UserId) -> Result<String, String> {
+        let told = self.http.get_channel(channel).await.map_err(|error| trouble(&error))?;
+        let told = told.guild().ok_or("it is no channel of a server")?;
+        let guild = self.http.get_guild(told.guild_id).await.map_err(|error| trouble(&error))?;
+        let member = self.http.get_member(told.guild_id, me).await.map_err(|error| trouble(&error))?;
+        let may = guild.user_permissions_in(&told, &member);
+        let missing: Vec<&str> = NEEDED.iter().filter(|(needed, _)| !may.contains(*needed)).map(|(_, name)| *name).collect();
+        if missing.is_empty() {
+            return Ok(format!("#{} of {}", told.name, guild.name));
+        }
+        Err(format!(
+            "in #{} of {} the bot misses: {}; give its role these permissions there",
+            told.name,
+            guild.name,
+            missing.join(", ")
+        ))
+    }
+}
+
+fn checked(what: &str, is: Result<String, String>) -> Checked {
+    Checked { what: what.to_owned(), is }
+}

@@ -136,9 +136,9 @@ fn markdown(line: &str) -> String {
             (false, _) => shown.push_str(&escaped(piece)),
         }
     }
-    // What begins a list or a heading at the beginning of a line.
+    // What begins a list, a heading or a quote at the beginning of a line.
     let digits = shown.len() - shown.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    if shown[digits..].starts_with('.') && digits > 0 || shown.starts_with(['-', '+']) {
+    if shown[digits..].starts_with('.') && digits > 0 || shown.starts_with(['-', '+', '#', '>']) {
         shown.insert(digits, '\\');
     }
     shown
@@ -153,7 +153,7 @@ fn escaped(text: &str) -> String {
             continue;
         }
         for c in word.chars() {
-            if matches!(c, '\\' | '*' | '_' | '~' | '|' | '>' | '<' | '#' | '[' | ']' | '(' | ')' | '@' | ':' | '`') {
+            if matches!(c, '\\' | '*' | '_' | '~' | '|' | '<' | '[' | ']' | '`') {
                 shown.push('\\');
             }
             shown.push(c);
@@ -208,9 +208,10 @@ mod tests {
     fn nothing_in_a_text_is_markup_but_code() {
         for (text, expected) in [
             ("`!deploy a_b` deploys a_b", "`!deploy a_b` deploys a\\_b"),
-            ("**x** <@123> <#4> @everyone", "\\*\\*x\\*\\* \\<\\@123\\> \\<\\#4\\> \\@everyone"),
-            ("# big\n> quote", "\\# big \\> quote"),
-            ("[a](http://evil.example)", "\\[a\\]\\(http\\://evil.example\\)"),
+            ("**x** <@123> <#4> @everyone", "\\*\\*x\\*\\* \\<@123> \\<#4> @everyone"),
+            ("# big\n> quote", "\\# big > quote"),
+            ("> quote", "\\> quote"),
+            ("[a](http://evil.example)", "\\[a\\](http://evil.example)"),
             ("see https://ci.example.org/job/a_b/42/ now", "see https://ci.example.org/job/a_b/42/ now"),
             ("one ` alone", "one \\` alone"),
             ("empty `` code", "empty  code"),
@@ -238,7 +239,7 @@ mod tests {
             header: strings(&["host", "steps", "result"]),
             rows: vec![strings(&["web@appserver1", "✓ start  ✓ healthy  ✓ stop", "stopped, 0.0 s"]), strings(&["x_y", "", ""])],
         };
-        let expected = "**web\\@appserver1**  ✓ start  ✓ healthy  ✓ stop · stopped, 0.0 s\n**x\\_y**";
+        let expected = "**web@appserver1**  ✓ start  ✓ healthy  ✓ stop · stopped, 0.0 s\n**x\\_y**";
         assert_eq!(shown(&reply("x", vec![wide])).description, expected);
     }
 

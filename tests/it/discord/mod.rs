@@ -1,6 +1,7 @@
 //! Discord: its adapter against a Discord of our own, by the contract of all chats and in a whole conversation.
 
 mod adapter;
+mod conversation;
 mod fake;
 
 use std::sync::Arc;

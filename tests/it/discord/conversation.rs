@@ -1,0 +1,235 @@
+//! A whole conversation in Discord: the real bot and the real adapter, on hosts that are rehearsed.
+
+use shipmate::bot::{Bot, Habits, Parts as BotParts};
+use shipmate::clock::Clock;
+use shipmate::domain::build::{Build, BuildOutcome};
+use shipmate::domain::deployment::Found;
+use shipmate::engine::rehearsal::{Behaviour, Fault, Rehearsal};
+use shipmate::fleet::Fleet;
+use shipmate::http::Metrics;
+use shipmate::runbook::{Catalog, Prefix};
+use shipmate::secret::Redactor;
+use shipmate::store::Ledger;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::sample::{name, release};
+
+const FLEET: &str = r#"
+[people.anna]
+accounts = ["discord:100"]
+groups = ["deployers"]
+
+[people.carl]
+accounts = ["discord:101"]
+
+[groups.approvers]
+roles = ["discord:7"]
+
+[[rooms]]
+room = "discord:901"
+apps = ["antisocial"]
+
+[apps.antisocial]
+image = "registry.lan:5000/thraxil/antisocial"
+
+[apps.antisocial.environments.production]
+approval = { votes = 1, groups = ["approvers"], commands = ["deploy"] }
+
+[apps.antisocial.environments.production.roles.web]
+hosts = ["appserver1", "appserver2"]
+publish = { container = 8000, host = [8000, 8001] }
+health = { http = "/health" }
+
+[apps.blog]
+image = "registry.lan:5000/thraxil/blog"
+
+[apps.blog.environments.production.roles.web]
+hosts = ["appserver1"]
+health = { running = "1s" }
+"#;
+
+/// A bot in Discord, and the people there.
+struct Talk {
+    server: Server,
+    ledger: Ledger,
+    rehearsal: Rehearsal,
+    fleet: Arc<Fleet>,
+    folder: tempfile::TempDir,
+    life: Option<(tokio::task::JoinHandle<()>, CancellationToken)>,
+}
+
+impl Talk {
+    async fn new() -> Talk {
+        let server = Server::new().await;
+        assert_eq!((server.fake.user("anna"), server.fake.user("carl")), (100, 101));
+        server.fake.give_role("carl", 7);
+        let fleet = Fleet::parse("fleet.toml", FLEET).unwrap();
+        let rehearsal = Rehearsal::new(fleet.environment(&name("antisocial"), None).unwrap());
+        for number in 41..50 {
+            rehearsal.push(&release(&format!("build-{number}")), Behaviour::good());
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let mut talk = Talk { server, ledger: Ledger::in_memory(), rehearsal, fleet: Arc::new(fleet), folder, life: None };
+        talk.start().await;
+        talk
+    }
+
+    async fn start(&mut self) {
+        let (before, _) = self.fake().connections();
+        let discord = Discord::new(parts(self.fake())).unwrap();
+        let bot = Bot::start(BotParts {
+            fleet: self.fleet.clone(),
+            catalog: Arc::new(Catalog::builtin().unwrap()),
+            ledger: self.ledger.clone(),
+            engine: Arc::new(self.rehearsal.clone()),
+            chats: vec![Arc::new(discord)],
+            metrics: Metrics::new(),
+            prefix: Prefix::default(),
+            outputs: self.folder.path().join("outputs"),
+            output_keep: Duration::from_secs(3600),
+            redactor: Redactor::default(),
+            heartbeat: Some(self.folder.path().join("alive")),
+            habits: Habits { drift_every: Duration::ZERO, ..Habits::default() },
+            clock: Clock::system(),
+        });
+        let bot = bot.await.unwrap();
+        let shutdown = CancellationToken::new();
+        let stop = shutdown.clone();
+        let life = tokio::spawn(async move {
+            bot.run(stop).await;
+        });
+        self.life = Some((life, shutdown));
+        self.fake().until("a session", |fake| (fake.connections().0 > before).then_some(())).await;
+    }
+
+    async fn stop(&mut self) {
+        let (life, shutdown) = self.life.take().unwrap();
+        shutdown.cancel();
+        life.await.unwrap();
+    }
+
+    fn fake(&self) -> &Fake {
+        &self.server.fake
+    }
+
+    async fn announce(&self, app: &str, tag: &str) {
+        let build = Build {
+            app: name(app),
+            tag: name(tag),
+            outcome: BuildOutcome::Succeeded,
+            number: None,
+            digest: None,
+            commit: None,
+            branch: Some("main".to_owned()),
+            url: Some("https://ci.example.org/job/antisocial/42/".to_owned()),
+            author: Some("Dora".to_owned()),
+            message: Some("Make *everything* faster".to_owned()),
+            seconds: None,
+            source: "generic".to_owned(),
+            at: Timestamp::now(),
+        };
+        self.ledger.built(build, vec![format!("{app} {tag}")], Timestamp::now()).await.unwrap();
+    }
+
+    /// Deploys a build with carl's vote; the closing message.
+    async fn deploy(&self, number: u64, tag: &str) -> u64 {
+        self.fake().say("anna", &format!("!deploy antisocial {tag}"));
+        let (call, _) = self.fake().sees(&[&format!("#{number} deploy"), "needs 1 vote"]).await;
+        self.fake().put_reaction("carl", call, "✅");
+        self.fake().sees(&[&format!("#{number} antisocial production runs {tag}")]).await.0
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_is_announced_approved_deployed_put_back_and_reverted() {
+    let talk = Talk::new().await;
+    let fake = talk.fake();
+    talk.announce("blog", "build-7").await;
+    talk.announce("antisocial", "build-41").await;
+    let (_, news) = fake.sees(&["build-41 of antisocial is ready"]).await;
+    assert!(news.contains("Make \\*everything\\* faster") && news.contains("`!deploy antisocial build-41`"), "{news}");
+
+    // A mention is as good as the prefix. Who asked can't approve, and a person without the role can't either.
+    let said = fake.say("anna", "<@42> deploy antisocial build-41");
+    let (call, text) = fake.sees(&["#1 deploy antisocial production", "needs 1 vote"]).await;
+    assert!(text.contains("**web 1/2**  web@appserver1: start"), "{text}");
+    fake.put_reaction("anna", call, "✅");
+    fake.sees(&["whoever asked can't approve it too"]).await;
+    fake.put_reaction("mallory", call, "✅");
+    fake.sees(&["nobody in the fleet file"]).await;
+    fake.put_reaction("carl", call, "✅");
+    fake.sees(&["#1 antisocial production runs build-41"]).await;
+    let live = fake.of_the_bot().into_iter().find(|(_, shown)| shown.reference == Some(said.to_string()) && shown.edits > 0);
+    let (_, live) = live.unwrap_or_else(|| panic!("no live message answers the command:\n{}", fake.texts().join("\n---\n")));
+    assert!(live.text().contains("✓ start") && live.edits < 20, "{} edits of\n{}", live.edits, live.text());
+    assert_eq!(live.embeds[0]["color"], 0x2E_CC71);
+
+    // The next one isn't healthy.
+    talk.rehearsal.fault(Fault::apply("healthy web@appserver2"));
+    fake.say("anna", "!deploy antisocial build-42");
+    let (call, _) = fake.sees(&["#2 deploy", "needs 1 vote"]).await;
+    fake.put_reaction("carl", call, "✅");
+    let (_, closing) = fake.sees(&["#2", "healthy web@appserver2 failed", "Put back"]).await;
+    assert!(!closing.contains("-# ref") || closing.matches("-# ref").count() == 1, "{closing}");
+
+    talk.deploy(3, "build-43").await;
+    fake.say("anna", "!revert antisocial");
+    fake.sees(&["#4 antisocial production runs build-41"]).await;
+    // The channel is for one app.
+    assert!(!fake.texts().iter().any(|text| text.contains("blog")), "{}", fake.texts().join("\n---\n"));
+    assert!(fake.of_the_bot().iter().all(|(_, shown)| shown.allowed_mentions["parse"] == serde_json::json!([])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_discord_is_down_deployments_go_on_and_the_channel_is_mended_afterwards() {
+    let talk = Talk::new().await;
+    let fake = talk.fake();
+    fake.say("anna", "!deploy antisocial build-41");
+    let (call, _) = fake.sees(&["#1 deploy", "needs 1 vote"]).await;
+    talk.rehearsal.fault(Fault::apply("start web@appserver1").hangs());
+    fake.put_reaction("carl", call, "✅");
+    talk.rehearsal.hanging().await;
+    fake.is_down(true);
+    talk.rehearsal.go_on();
+    let mut facts = talk.ledger.subscribe();
+    let over = async {
+        while !talk.ledger.state(shipmate::domain::names::DeploymentId(1)).unwrap().unwrap().phase.is_final() {
+            facts.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), over).await.expect("it waits for Discord");
+    fake.is_down(false);
+    fake.sees(&["#1 antisocial production runs build-41"]).await;
+    let texts = fake.texts();
+    assert_eq!(
+        texts.iter().filter(|text| text.contains("antisocial production runs build-41")).count(),
+        1,
+        "{}",
+        texts.join("\n---\n")
+    );
+    assert!(!texts.iter().any(|text| text.contains("is running")), "{}", texts.join("\n---\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vote_and_a_command_of_the_time_between_two_lives_count_once() {
+    let mut talk = Talk::new().await;
+    talk.fake().say("anna", "!deploy antisocial build-41");
+    let (call, _) = talk.fake().sees(&["#1 deploy", "needs 1 vote"]).await;
+    talk.stop().await;
+    talk.fake().put_reaction("carl", call, "✅");
+    talk.fake().say("anna", "!history antisocial");
+    talk.start().await;
+    talk.fake().sees(&["#1 antisocial production runs build-41"]).await;
+    let state = talk.ledger.state(shipmate::domain::names::DeploymentId(1)).unwrap().unwrap();
+    assert!(state.votes.values().all(|vote| vote.found == Found::AfterReconnect) && state.votes.len() == 1, "{:?}", state.votes);
+    talk.fake().say("anna", "!apps");
+    talk.fake().sees(&["apps", "blog"]).await;
+    let answers = |words: &str| talk.fake().texts().iter().filter(|text| text.contains(words)).count();
+    assert_eq!(
+        (answers("antisocial production runs build-41"), answers("history")),
+        (1, 1),
+        "{}",
+        talk.fake().texts().join("\n---\n")
+    );
+}

@@ -13,6 +13,7 @@ mod health;
 mod heartbeat;
 mod intake;
 mod listen;
+mod menu;
 pub mod news;
 mod parts;
 mod people;
@@ -38,6 +39,7 @@ use tokio_util::task::TaskTracker;
 
 pub use health::Vitals;
 pub use intake::BuildIntake;
+pub use menu::Commands;
 pub use parts::{Habits, Parts};
 pub use refusal::Refusal;
 pub use votes::Emojis;

@@ -9,6 +9,7 @@ pub mod discord;
 mod emoji;
 mod input;
 pub mod local;
+pub mod menu;
 pub mod news;
 pub mod text;
 
@@ -89,6 +90,19 @@ pub enum Block {
     },
     /// The output of a program, shown as it is and without any markup.
     Output(String),
+    /// What people may do about it, for chats that have buttons; a text says it anyway.
+    Offers(Vec<Offer>),
+}
+
+/// Something that people may do about what a reply says.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Offer {
+    /// The emoji that says the same.
+    pub emoji: String,
+    /// One or two words.
+    pub label: String,
+    /// The command that says the same, without the prefix.
+    pub command: String,
 }
 
 /// What the bot shows.

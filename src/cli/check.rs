@@ -25,7 +25,7 @@ pub(super) fn check(settings: &Settings) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&format!("the runtime can't start: {error}")),
     };
-    let discord = match world.discord(settings) {
+    let discord = match world.discord(settings, None) {
         Ok(discord) => discord,
         Err(error) => return failed(&error),
     };

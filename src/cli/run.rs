@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{BROKEN, failed, log, wiring};
-use crate::bot::{Bot, BuildIntake, Emojis, End, Habits, Parts, Vitals};
+use crate::bot::{Bot, BuildIntake, Commands, Emojis, End, Habits, Parts, Vitals};
 use crate::builds;
 use crate::chat::Chat;
 use crate::chat::console::{Console, Look};
@@ -69,7 +69,8 @@ async fn bot(settings: Settings) -> ExitCode {
         }
     };
     let mut chats = vec![Arc::new(console) as Arc<dyn Chat>, local.clone()];
-    match world.discord(&settings) {
+    let menu = Commands { catalog: world.catalog.clone(), fleet: world.fleet.clone(), ledger: ledger.clone() };
+    match world.discord(&settings, Some(Arc::new(menu))) {
         Ok(discord) => chats.extend(discord.map(|discord| Arc::new(discord) as Arc<dyn Chat>)),
         Err(error) => return failed(&error),
     }

@@ -8,6 +8,7 @@ use std::{fmt, io};
 use jiff::Timestamp;
 
 use crate::chat::discord::{self, Discord, Unusable};
+use crate::chat::menu::Menu;
 use crate::engine::Engine;
 use crate::engine::ssh::registries::Login;
 use crate::engine::ssh::{SshEngine, SshSettings};
@@ -94,12 +95,12 @@ impl World {
     }
 
     /// Discord, if the bot is there.
-    pub(super) fn discord(&self, settings: &Settings) -> Result<Option<Discord>, Unusable> {
+    pub(super) fn discord(&self, settings: &Settings, menu: Option<Arc<dyn Menu>>) -> Result<Option<Discord>, Unusable> {
         let Some(token) = settings.discord_token.clone() else { return Ok(None) };
         let rooms = self.fleet.rooms.keys().filter(|room| room.0.starts_with(discord::PLATFORM)).cloned().collect();
         let client = || reqwest::Client::builder().connect_timeout(CONNECT_WITHIN).timeout(ANSWER_WITHIN).build();
         let (prefix, api) = (settings.prefix.clone(), settings.discord_api.clone());
-        Discord::new(discord::Parts { token, rooms, prefix, api, client: Arc::new(client), now: Timestamp::now }).map(Some)
+        Discord::new(discord::Parts { token, rooms, prefix, api, client: Arc::new(client), menu, now: Timestamp::now }).map(Some)
     }
 
     /// The engine that reaches the fleet's hosts, with the secrets that it needs and no others.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{between, code, counted, headline, line, lines, news, span, table, text};
-use crate::chat::{Block, Reply, Tone};
+use crate::chat::{Block, Offer, Reply, Tone};
 use crate::domain::deployment::{Cause, DeploymentState, Failure, FailureKind, Phase, Rejection, Step};
 use crate::domain::names::DeploymentId;
 use crate::domain::news::News;
@@ -45,6 +45,9 @@ pub fn live(id: DeploymentId, state: &DeploymentState, notes: &Notes, prefix: &P
         let left = span(Millis::seconds(left.0.div_ceil(10_000) * 10));
         body.push(Block::Line(format!("Without a word everything is put back in {left}.")));
     }
+    if matches!(state.phase, Phase::Running) {
+        body.push(offers(id, &[("❌", "cancel", "Cancel")]));
+    }
     let skipped: Vec<String> = state.skipped.iter().map(ToString::to_string).collect();
     body.extend(lines((!skipped.is_empty()).then(|| format!("goes on without {}", skipped.join(", ")))));
     Reply {
@@ -63,6 +66,16 @@ pub(super) fn tone(phase: &Phase) -> Tone {
     }
 }
 
+/// A button for each of these: emoji, word, label.
+fn offers(id: DeploymentId, all: &[(&str, &str, &str)]) -> Block {
+    let offer = |(emoji, word, label): &(&str, &str, &str)| Offer {
+        emoji: (*emoji).to_owned(),
+        label: (*label).to_owned(),
+        command: format!("{word} {}", id.0),
+    };
+    Block::Offers(all.iter().map(offer).collect())
+}
+
 /// What people can say after a failure, with the emoji that says the same.
 fn choices(id: DeploymentId, state: &DeploymentState, prefix: &Prefix) -> Vec<Block> {
     let stuck = matches!(state.phase, Phase::Stuck(_));
@@ -72,9 +85,13 @@ fn choices(id: DeploymentId, state: &DeploymentState, prefix: &Prefix) -> Vec<Bl
         (UNDO, "undo", if stuck { "tries again to put everything back" } else { "puts everything back" }),
         (KEEP, "keep", "leaves everything as it is"),
     ];
-    let offered = all.into_iter().filter(|(_, word, _)| *word != "skip" || (!stuck && state.may_skip().is_ok()));
-    lines(offered.map(|(emoji, word, what)| format!("{emoji} {} {what}", code(prefix.typed(&format!("{word} {}", id.0))))))
-        .collect()
+    let offered: Vec<_> = all.into_iter().filter(|(_, word, _)| *word != "skip" || (!stuck && state.may_skip().is_ok())).collect();
+    let labels = [("retry", "Try again"), ("skip", "Go on without it"), ("undo", "Put back"), ("keep", "Leave as it is")];
+    let label = |word: &str| labels.iter().find(|(known, _)| *known == word).map_or("", |(_, label)| *label);
+    let buttons: Vec<_> = offered.iter().map(|(emoji, word, _)| (*emoji, *word, label(word))).collect();
+    let said =
+        offered.iter().map(|(emoji, word, what)| format!("{emoji} {} {what}", code(prefix.typed(&format!("{word} {}", id.0)))));
+    lines(said).chain([offers(id, &buttons)]).collect()
 }
 
 fn rows(id: DeploymentId, state: &DeploymentState, notes: &Notes, now: Timestamp) -> Vec<Vec<String>> {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{ago, between, code, headline, line, lines, span, stages, table, text};
 use crate::bot::votes::{Emojis, Voted};
-use crate::chat::{Block, Reply, Tone};
+use crate::chat::{Block, Offer, Reply, Tone};
 use crate::domain::ballot::{Tally, Uncounted};
 use crate::domain::build::Build;
 use crate::domain::changed::Changed;
@@ -136,6 +136,14 @@ pub fn votes(id: DeploymentId, state: &DeploymentState, call: &Call, facts: &Fac
     };
     let of = if facts.approvers.is_empty() { String::new() } else { format!("; for {}", people(&facts.approvers)) };
     body.push(Block::Line(format!("{how}, until {until}{of}")));
+    let offer = |emoji: &str, label: &str, word: &str| Offer {
+        emoji: emoji.to_owned(),
+        label: label.to_owned(),
+        command: format!("{word} {}", call.hash.short()),
+    };
+    // Whoever must type the code must not get by with a click.
+    let approve = (call.strength == Strength::Reaction).then(|| offer(&emojis.approve, "Approve", "approve"));
+    body.push(Block::Offers(approve.into_iter().chain([offer(&emojis.reject, "Reject", "reject")]).collect()));
     Reply { tone, title, body }
 }
 

@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serenity::all::{
-    ChannelId, ConnectionStage, Event, GetMessages, Message as Said, MessageId, MessageType, Reaction, ReactionType, UserId,
+    ChannelId, ConnectionStage, Event, GetMessages, Interaction, Message as Said, MessageId, MessageType, Reaction, ReactionType,
+    UserId,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::gateway::{Connection, Ended, Heard};
 use super::rest::trouble;
-use super::{Discord, account};
+use super::{Discord, account, interactions};
 use crate::chat::ChatEvent;
 use crate::domain::message::{Message, MessageRef, RoomId};
 
@@ -150,6 +151,10 @@ impl Ears<'_> {
                 Some(Heard::Event(event)) => match *event {
                     Event::Ready(event) => {
                         self.me = Some(event.ready.user.id);
+                        self.discord.http.set_application_id(event.ready.application.id);
+                        if !was_there {
+                            interactions::register(self.discord).await;
+                        }
                         self.is_there(reads, &mut lost_since, &mut fetch_at).await;
                         was_there = true;
                     }
@@ -241,6 +246,7 @@ impl Ears<'_> {
                     self.deleted(event.channel_id, message).await;
                 }
             }
+            Event::InteractionCreate(event) => self.used(event.interaction).await,
             // Somebody took all of an emoji, or all emojis, away: what is there now is looked at.
             Event::ReactionRemoveAll(event) => self.look_again(event.channel_id).await,
             Event::ReactionRemoveEmoji(event) => self.look_again(event.reaction.channel_id).await,
@@ -257,6 +263,34 @@ impl Ears<'_> {
         let at = MessageRef { room: room.name.clone(), id: said.id.to_string() };
         let Some(text) = spoken(&said.content, self.me, &self.discord.prefix) else { return };
         let message = Message { at, author: account(said.author.id), text, received: written_at(said.id) };
+        self.pass(ChatEvent::Message(message)).await;
+    }
+
+    /// A slash command or a button: the line that it stands for is said by whoever used it.
+    async fn used(&mut self, interaction: Interaction) {
+        let (http, menu) = (&self.discord.http, self.discord.menu.as_deref());
+        let (channel, line, by) = match &interaction {
+            Interaction::Command(command) => {
+                if !self.rooms.contains_key(&command.channel_id) {
+                    return interactions::refuse(http, command);
+                }
+                let line = menu.and_then(|menu| interactions::used(http, menu, command, &self.discord.prefix));
+                (command.channel_id, line, command.user.id)
+            }
+            Interaction::Autocomplete(command) => {
+                if let Some(menu) = menu {
+                    interactions::suggest(http, menu, command);
+                }
+                return;
+            }
+            Interaction::Component(component) => (component.channel_id, interactions::clicked(http, component), component.user.id),
+            _ => return,
+        };
+        let (Some(room), Some(line)) = (self.rooms.get(&channel), line) else { return };
+        let id = MessageId::new(interaction.id().get());
+        let at = MessageRef { room: room.name.clone(), id: id.to_string() };
+        let text = format!("{}{line}", self.discord.prefix);
+        let message = Message { at, author: account(by), text, received: written_at(id) };
         self.pass(ChatEvent::Message(message)).await;
     }
 

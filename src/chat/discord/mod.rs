@@ -5,6 +5,7 @@
 //! | `gateway` | what happens, in order |
 //! | `rest` | what the bot asks for, and how that goes wrong |
 //! | `listen` | from what happens to what the bot should know; what it missed is fetched |
+//! | `interactions` | slash commands and buttons |
 //! | `render` | a reply as content and an embed |
 //! | `check` | what `shipmate check` says |
 //!
@@ -12,6 +13,7 @@
 
 mod check;
 mod gateway;
+mod interactions;
 mod listen;
 mod render;
 mod rest;
@@ -30,6 +32,7 @@ use tokio::sync::{OnceCell, mpsc};
 
 pub use self::check::{Checked, permissions};
 use self::rest::{Access, about, trouble};
+use super::menu::Menu;
 use super::{Audience, Chat, ChatError, ChatEvent, Reply};
 use crate::domain::message::{Account, MessageRef, RoomId};
 use crate::secret::Secret;
@@ -58,6 +61,8 @@ pub struct Parts {
     pub api: Option<String>,
     /// Makes a client with deadlines.
     pub client: Arc<dyn Fn() -> reqwest::Result<reqwest::Client> + Send + Sync>,
+    /// The commands, for those who don't type them; `None` = there are no slash commands.
+    pub menu: Option<Arc<dyn Menu>>,
     /// What time it is.
     pub now: fn() -> Timestamp,
 }
@@ -65,7 +70,8 @@ pub struct Parts {
 /// Discord.
 pub struct Discord {
     access: Access,
-    http: Http,
+    http: Arc<Http>,
+    menu: Option<Arc<dyn Menu>>,
     channels: BTreeMap<RoomId, ChannelId>,
     prefix: String,
     now: fn() -> Timestamp,
@@ -102,7 +108,8 @@ impl Discord {
         let channels: BTreeMap<RoomId, ChannelId> = parts.rooms.into_iter().map(channel).collect::<Result<_, _>>()?;
         let access = Access { token: parts.token, client: parts.client, api: parts.api };
         Ok(Discord {
-            http: access.http()?,
+            http: Arc::new(access.http()?),
+            menu: parts.menu,
             access,
             unsure: Mutex::new(channels.keys().cloned().collect()),
             channels,
@@ -157,6 +164,7 @@ impl Discord {
         let shown = render::shown(reply);
         let mut message = CreateMessage::new()
             .content(format!("{}\n{MARK}{mark}", shown.content))
+            .components(interactions::buttons(&shown.offers))
             .nonce(Nonce::String(mark.clone()))
             .enforce_nonce(true);
         if !shown.description.is_empty() {
@@ -228,7 +236,10 @@ impl Chat for Discord {
         let (channel, id) = self.place(message)?;
         let shown = render::shown(reply);
         let embed = (!shown.description.is_empty()).then(|| CreateEmbed::new().description(shown.description).colour(shown.colour));
-        let mut edit = EditMessage::new().content(shown.content).embeds(embed.into_iter().collect());
+        let mut edit = EditMessage::new()
+            .content(shown.content)
+            .embeds(embed.into_iter().collect())
+            .components(interactions::buttons(&shown.offers));
         if let (true, Some(whole)) = (last, shown.whole) {
             edit = edit.new_attachment(CreateAttachment::bytes(whole, FILE));
         }

@@ -6,7 +6,7 @@
 use unicode_width::UnicodeWidthStr;
 
 use crate::chat::text::{self, Part};
-use crate::chat::{Block, Reply, Tone};
+use crate::chat::{Block, Offer, Reply, Tone};
 
 /// The most that an embed's description may have, less some room; Discord counts UTF-16 units up to 4,096.
 const DESCRIPTION: usize = 4000;
@@ -28,6 +28,8 @@ pub(super) struct Shown {
     pub colour: u32,
     /// All of it as plain text, if it is too long to be shown.
     pub whole: Option<String>,
+    /// What people may do about it.
+    pub offers: Vec<Offer>,
 }
 
 /// A reply as it is shown.
@@ -51,7 +53,9 @@ pub(super) fn shown(reply: &Reply) -> Shown {
         description.push_str("\n… the rest is in the file");
     }
     let plain = || text::lines(reply, "", None).into_iter().map(|line| line.text).collect::<Vec<_>>().join("\n");
-    Shown { content, description, colour: colour(reply.tone), whole: (!fits).then(plain) }
+    let offers = reply.body.iter().filter_map(|block| if let Block::Offers(offers) = block { Some(offers.clone()) } else { None });
+    let offers = offers.flatten().collect();
+    Shown { content, description, colour: colour(reply.tone), whole: (!fits).then(plain), offers }
 }
 
 fn colour(tone: Tone) -> u32 {
@@ -69,6 +73,7 @@ fn block(block: &Block) -> Vec<String> {
     match block {
         Block::Line(line) => vec![markdown(line)],
         Block::Table { header, rows } => table(header, rows),
+        Block::Offers(_) => Vec::new(),
         Block::Output(output) => {
             let lines = text::output_lines(output);
             // A fence in it must not end ours.
@@ -168,7 +173,7 @@ fn is_address(word: &str) -> bool {
 }
 
 /// The beginning of a text that has at most so many UTF-16 units, and whether it is all of it.
-fn cut(text: &str, limit: usize) -> (String, bool) {
+pub(super) fn cut(text: &str, limit: usize) -> (String, bool) {
     if units(text) <= limit {
         return (text.to_owned(), true);
     }

@@ -1,6 +1,6 @@
 //! A whole conversation in Discord: the real bot and the real adapter, on hosts that are rehearsed.
 
-use shipmate::bot::{Bot, Habits, Parts as BotParts};
+use shipmate::bot::{Bot, Commands, Habits, Parts as BotParts};
 use shipmate::clock::Clock;
 use shipmate::domain::build::{Build, BuildOutcome};
 use shipmate::domain::deployment::Found;
@@ -77,10 +77,12 @@ impl Talk {
 
     async fn start(&mut self) {
         let (before, _) = self.fake().connections();
-        let discord = Discord::new(parts(self.fake())).unwrap();
+        let (catalog, fleet, ledger) = (Arc::new(Catalog::builtin().unwrap()), self.fleet.clone(), self.ledger.clone());
+        let menu = Commands { catalog: catalog.clone(), fleet, ledger };
+        let discord = Discord::new(Parts { menu: Some(Arc::new(menu)), ..parts(self.fake()) }).unwrap();
         let bot = Bot::start(BotParts {
             fleet: self.fleet.clone(),
-            catalog: Arc::new(Catalog::builtin().unwrap()),
+            catalog,
             ledger: self.ledger.clone(),
             engine: Arc::new(self.rehearsal.clone()),
             chats: vec![Arc::new(discord)],
@@ -114,10 +116,14 @@ impl Talk {
     }
 
     async fn announce(&self, app: &str, tag: &str) {
+        self.announced(app, tag, BuildOutcome::Succeeded).await;
+    }
+
+    async fn announced(&self, app: &str, tag: &str, outcome: BuildOutcome) {
         let build = Build {
             app: name(app),
             tag: name(tag),
-            outcome: BuildOutcome::Succeeded,
+            outcome,
             number: None,
             digest: None,
             commit: None,
@@ -179,6 +185,43 @@ async fn a_build_is_announced_approved_deployed_put_back_and_reverted() {
     // The channel is for one app.
     assert!(!fake.texts().iter().any(|text| text.contains("blog")), "{}", fake.texts().join("\n---\n"));
     assert!(fake.of_the_bot().iter().all(|(_, shown)| shown.allowed_mentions["parse"] == serde_json::json!([])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slash_commands_suggest_and_buttons_count_like_typed_words() {
+    let talk = Talk::new().await;
+    let fake = talk.fake();
+    for (tag, outcome) in
+        [("build-41", BuildOutcome::Succeeded), ("build-42", BuildOutcome::Failed), ("build-43", BuildOutcome::Succeeded)]
+    {
+        talk.announced("antisocial", tag, outcome).await;
+    }
+    fake.until("the slash commands", |fake| fake.commands().contains(&"deploy".to_owned()).then_some(())).await;
+    assert_eq!(fake.types("anna", "deploy", &[], "app", "an").await, ["antisocial"]);
+    let tags = fake.types("anna", "deploy", &[("app", "antisocial")], "tag", "").await;
+    assert_eq!(tags, ["build-43", "build-41", "build-42"], "the newest good ones first");
+    assert_eq!(fake.types("anna", "deploy", &[("app", "antisocial")], "tag", "41").await, ["build-41"]);
+    assert_eq!(fake.types("anna", "deploy", &[("app", "antisocial")], "environment", "pro").await, ["production"]);
+
+    let told = fake.slash("anna", "deploy", &[("app", "antisocial"), ("tag", "build-43")]).await;
+    assert_eq!(told["data"]["content"], "`!deploy antisocial build-43`");
+    let (call, _) = fake.sees(&["#1 deploy", "needs 1 vote"]).await;
+    // Whoever asked can't, by a click neither; whoever may is enough.
+    assert_eq!(fake.click("anna", call, "Approve").await["type"], 6);
+    fake.sees(&["whoever asked can't approve it too"]).await;
+    fake.click("carl", call, "Approve").await;
+    fake.sees(&["#1 antisocial production runs build-43"]).await;
+    let over = fake.of_the_bot().into_iter().find(|(id, _)| *id == call).unwrap().1;
+    assert_eq!(over.components, serde_json::json!([]), "nobody votes any more");
+
+    fake.say("anna", "!deploy antisocial build-41");
+    let (call, _) = fake.sees(&["#2 deploy", "needs 1 vote"]).await;
+    fake.click("carl", call, "Reject").await;
+    fake.sees(&["#2", "was rejected by carl"]).await;
+    // The deployments are suggested by number, the newest first.
+    assert_eq!(fake.types("anna", "why", &[], "deployment", "").await, ["2", "1"]);
+    fake.slash("anna", "why", &[("deployment", "2")]).await;
+    fake.sees(&["#2", "asked for by anna"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -60,6 +60,9 @@ struct State {
     resumed: usize,
     is_down: bool,
     limits: Option<Limits>,
+    /// The slash commands, and what the bot answered to which interaction.
+    commands: Vec<Value>,
+    responses: BTreeMap<u64, Value>,
     /// Whether the bot may read messages, and what it may do in the server.
     reads: bool,
     permissions: u64,
@@ -74,6 +77,7 @@ pub struct Said {
     author: u64,
     pub content: String,
     pub embeds: Vec<Value>,
+    pub components: Value,
     pub files: Vec<String>,
     pub allowed_mentions: Value,
     pub reference: Option<String>,
@@ -119,6 +123,8 @@ impl Fake {
             .route("/channels/{channel}/messages/{message}/reactions/{emoji}", get(reacted))
             .route("/oauth2/applications/@me", get(application))
             .route("/guilds/{guild}", get(guild))
+            .route("/applications/{application}/guilds/{guild}/commands", put(offer))
+            .route("/interactions/{interaction}/{token}/callback", post(respond))
             .route("/guilds/{guild}/members/{user}", get(member));
         let app = Router::new()
             .nest("/api/v10", routes)
@@ -171,6 +177,61 @@ impl Fake {
         *state.users.entry(who.to_owned()).or_insert(next)
     }
 
+    /// The names of the slash commands.
+    pub fn commands(&self) -> Vec<String> {
+        self.state().commands.iter().map(|command| command["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// A person clicks a button with this label; what the bot answers at once.
+    pub async fn click(&self, who: &str, message: u64, label: &str) -> Value {
+        let shown = self.of_the_bot().into_iter().find(|(id, _)| *id == message).unwrap().1;
+        let rows = shown.components.as_array().cloned().unwrap_or_default();
+        let mut buttons = rows.iter().flat_map(|row| row["components"].as_array().cloned().unwrap_or_default());
+        let button = buttons.find(|button| button["label"] == label).unwrap_or_else(|| panic!("no button {label}: {rows:?}"));
+        let whole = {
+            let state = self.state();
+            let mut whole = state.shown(message, &state.messages[&message]);
+            whole["components"] = json!([]);
+            whole
+        };
+        let data = json!({"custom_id": button["custom_id"], "component_type": 2});
+        self.interact(who, 3, data, Some(whole)).await
+    }
+
+    /// A person uses a slash command.
+    pub async fn slash(&self, who: &str, name: &str, options: &[(&str, &str)]) -> Value {
+        let options: Vec<Value> = options.iter().map(|(name, value)| json!({"name": name, "type": 3, "value": value})).collect();
+        self.interact(who, 2, json!({"id": "5", "name": name, "type": 1, "options": options}), None).await
+    }
+
+    /// A person types into a field of a slash command, after others; the values that are suggested.
+    pub async fn types(&self, who: &str, name: &str, options: &[(&str, &str)], field: &str, begun: &str) -> Vec<String> {
+        let mut all: Vec<Value> = options.iter().map(|(name, value)| json!({"name": name, "type": 3, "value": value})).collect();
+        all.push(json!({"name": field, "type": 3, "value": begun, "focused": true}));
+        let told = self.interact(who, 4, json!({"id": "5", "name": name, "type": 1, "options": all}), None).await;
+        let choices = told["data"]["choices"].as_array().unwrap();
+        choices.iter().map(|choice| choice["value"].as_str().unwrap().to_owned()).collect()
+    }
+
+    async fn interact(&self, who: &str, kind: u64, data: Value, message: Option<Value>) -> Value {
+        let user = self.user(who);
+        let mut state = self.state();
+        let id = state.number();
+        let mut event = json!({
+            "id": id.to_string(), "application_id": "77", "type": kind, "token": "secret-of-it", "version": 1, "data": data,
+            "channel_id": CHANNEL.to_string(), "guild_id": GUILD.to_string(), "locale": "en-US", "guild_locale": "en-US",
+            "entitlements": [], "attachment_size_limit": 1, "app_permissions": "0", "authorizing_integration_owners": {},
+            "member": {"user": self::user(user, false), "roles": [], "deaf": false, "mute": false, "flags": 0, "permissions": "0",
+                       "joined_at": "2026-01-01T00:00:00Z"},
+        });
+        if let Some(message) = message {
+            event["message"] = message;
+        }
+        state.emit("INTERACTION_CREATE", event);
+        drop(state);
+        self.until("an answer to an interaction", |fake| fake.state().responses.get(&id).cloned()).await
+    }
+
     /// What the bot may do.
     pub fn permit(&self, reads: bool, permissions: u64) {
         let mut state = self.state();
@@ -203,6 +264,7 @@ impl Fake {
             author,
             content: content.to_owned(),
             embeds: Vec::new(),
+            components: json!([]),
             files: Vec::new(),
             allowed_mentions: Value::Null,
             reference: None,
@@ -628,6 +690,42 @@ async fn guild(Part(fake): Part<Fake>, Path(guild): Path<u64>) -> Response {
     .into_response()
 }
 
+async fn offer(Part(fake): Part<Fake>, Json(commands): Json<Value>) -> Response {
+    for command in commands.as_array().unwrap() {
+        let options = command["options"].as_array().unwrap();
+        let required: Vec<bool> = options.iter().map(|option| option["required"].as_bool().unwrap_or(false)).collect();
+        // What Discord demands.
+        assert!(required.is_sorted_by(|a, b| a >= b), "{command}");
+        let texts = [&command["description"]].into_iter().chain(options.iter().map(|option| &option["description"]));
+        assert!(texts.into_iter().all(|text| (1..=100).contains(&text.as_str().unwrap().chars().count())), "{command}");
+    }
+    let shown: Vec<Value> = commands
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|command| {
+            let mut command = command.clone();
+            command["id"] = json!("5");
+            command["application_id"] = json!("77");
+            command["version"] = json!("1");
+            command
+        })
+        .collect();
+    fake.state().commands = shown.clone();
+    Json(shown).into_response()
+}
+
+async fn respond(
+    Part(fake): Part<Fake>,
+    Path((interaction, _)): Path<(u64, String)>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> StatusCode {
+    let (told, _) = body(&headers, &bytes);
+    fake.state().responses.insert(interaction, told);
+    StatusCode::NO_CONTENT
+}
+
 async fn channel(Path(channel): Path<u64>) -> Response {
     if channel != CHANNEL {
         return error(404, 10003, "Unknown Channel");
@@ -678,6 +776,7 @@ async fn create(Part(fake): Part<Fake>, Path(channel): Path<u64>, headers: Heade
         author: BOT,
         content: told["content"].as_str().unwrap_or_default().to_owned(),
         embeds: told["embeds"].as_array().cloned().unwrap_or_default(),
+        components: told["components"].clone(),
         files,
         allowed_mentions: told["allowed_mentions"].clone(),
         reference: told["message_reference"]["message_id"].as_str().map(str::to_owned),
@@ -730,6 +829,9 @@ async fn edit(Part(fake): Part<Fake>, Path((_, message)): Path<(u64, u64)>, head
         said.embeds = embeds.clone();
     }
     said.allowed_mentions = told["allowed_mentions"].clone();
+    if !told["components"].is_null() {
+        said.components = told["components"].clone();
+    }
     said.files.extend(files);
     said.edits += 1;
     said.changed_at = Some(Timestamp::now().to_string());

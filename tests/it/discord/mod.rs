@@ -28,6 +28,7 @@ fn parts(fake: &Fake) -> Parts {
         prefix: "!".to_owned(),
         api: Some(fake.api()),
         client: Arc::new(client),
+        menu: None,
         now: Timestamp::now,
     }
 }

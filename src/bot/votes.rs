@@ -11,14 +11,15 @@ use jiff::SignedDuration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::{Bot, views};
+use super::{Bot, access, views};
 use crate::chat::{ChatError, Reply};
 use crate::domain::ballot::{Uncounted, may_vote};
 use crate::domain::deployment::{Call, DeploymentState, Event, Found, Phase};
 use crate::domain::message::{Account, MessageRef, RoomId};
 use crate::domain::names::{DeploymentId, PersonName};
 use crate::domain::plan::PlanHash;
-use crate::domain::policy::Strength;
+use crate::domain::policy::{Standing, Strength};
+use crate::runbook::{Builtin, Invocation, Work};
 use crate::store::{LedgerError, Post};
 
 /// How long a look at a room's calls may take before whoever waits for it goes on.
@@ -71,7 +72,7 @@ impl Bot {
         let Some(state) = self.ledger.state(given.id)? else { return Ok(Voted::Over) };
         let Phase::AwaitingApproval(call) = &state.phase else { return Ok(Voted::Over) };
         let standing = self.standing(given.account).await?;
-        let Some(person) = standing.person else {
+        let Some(person) = standing.person.clone() else {
             return self.not_counted(&given, Uncounted::Stranger).await;
         };
         let judged = match self.approval_of(&state) {
@@ -79,6 +80,7 @@ impl Bot {
             // The policy asks for no votes any more; a no still stops it.
             None => Ok(()),
         };
+        let judged = judged.and_then(|()| self.may_say(&given, &state, &standing));
         let judged = match (given.ballot, judged) {
             // Counted at the start, when the chat tells the roles again.
             (Ballot::Approve, Err(Uncounted::NotAnApprover)) if standing.unsure => Ok(()),
@@ -95,6 +97,18 @@ impl Bot {
             }
             (Ballot::Approve, Ok(())) => self.approve(&given, &state, call, person).await,
         }
+    }
+
+    /// What the rules say of the command that an emoji stands for. Whoever asked may always take it back.
+    fn may_say(&self, given: &Given<'_>, state: &DeploymentState, standing: &Standing) -> Result<(), Uncounted> {
+        let builtin = match given.ballot {
+            Ballot::Approve => Builtin::Approve,
+            Ballot::Reject => Builtin::Reject,
+        };
+        let Some(runbook) = self.catalog.runbooks().find(|runbook| runbook.work == Work::Builtin(builtin)) else { return Ok(()) };
+        let (app, environment) = (Some(state.plan.app.clone()), Some(state.plan.environment.clone()));
+        let asked = Invocation { app, environment, ..Invocation::bare(runbook.clone()) };
+        access::may_have(&self.fleet, standing, &asked).map(drop).map_err(|_| Uncounted::NotAnApprover)
     }
 
     async fn approve(
@@ -135,7 +149,10 @@ impl Bot {
     /// A vote was taken back.
     pub(super) async fn withdrawn(&self, id: DeploymentId, account: &Account, message: &MessageRef) -> Result<(), LedgerError> {
         let Some(state) = self.ledger.state(id)? else { return Ok(()) };
-        let of_emoji = state.votes.iter().find(|(_, vote)| vote.account == *account && vote.message.as_ref() == Some(message));
+        let of_emoji = state.votes.iter().find(|(_, vote)| {
+            // Whoever typed it and takes their emoji away means that too.
+            vote.account == *account && vote.message.as_ref().is_none_or(|given| given == message)
+        });
         if let Some((person, _)) = of_emoji {
             self.record(id, Event::ApprovalWithdrawn { by: person.clone() }).await?;
         }

@@ -17,6 +17,9 @@ const EXPIRES: (Millis, Millis) = (Millis::seconds(60), Millis::seconds(30 * 24 
 
 /// Reads what an environment demands.
 pub(super) fn read(table: &Table<'_>, app: &AppName, environment: &EnvironmentName, roster: Roster<'_>) -> Policy {
+    if let (Some(rehearse), None) = (table.get("rehearse"), table.get("approval")) {
+        rehearse.warn("`rehearse` runs before people vote, and nothing here takes votes: add `approval`, or leave it out");
+    }
     Policy {
         approval: table.get("approval").and_then(|value| value.table("approval", |table| approval(&table, roster))?),
         freezes: table.or("freeze", vec![], |value| Some(value.list(freeze::read))),

@@ -90,6 +90,10 @@ async fn run_lane(
                 if let Space::Lacking = wait_for_space(pipeline, id, action, halt, steering).await {
                     return Ok(LaneEnd::Paused);
                 }
+                // Nobody wants it any more; the undo looks at what is there.
+                if halt.is_cancelled() {
+                    return Ok(LaneEnd::Stopped);
+                }
             }
             Some(Step::Undoing { .. } | Step::Undone { .. } | Step::UndoFailed { .. }) | None => {
                 wait_for_space(pipeline, id, action, halt, steering).await;

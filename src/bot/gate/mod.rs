@@ -37,7 +37,7 @@ use crate::store::{LedgerError, PhaseName};
 /// How often the gate is looked at when nothing happens and no time is known.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
-/// How long before its end people are reminded of a lock. One that is shorter than twice this ends without a word.
+/// How long before its end people are reminded of a lock.
 const REMIND: Millis = Millis::seconds(15 * 60);
 
 /// An environment of an app.
@@ -114,15 +114,16 @@ impl Bot {
         let mut times = Vec::new();
         for (app, environment, lock) in self.ledger.environment_locks()? {
             let Some(until) = lock.until else { continue };
-            let remind = until.checked_sub(REMIND.duration()).unwrap_or(until);
-            let long = super::views::between(lock.since, until) > Millis(2 * REMIND.0);
+            // Of a short one there is a word when half of it is over.
+            let early = REMIND.min(Millis(super::views::between(lock.since, until).0 / 2));
+            let remind = until.checked_sub(early.duration()).unwrap_or(until);
             if now >= until {
                 self.ledger.take_lock_off(app, environment, Unlocked::Ended, None, now).await?;
-            } else if now >= remind && long && !lock.reminded {
+            } else if now >= remind && !lock.reminded {
                 self.ledger.tell(Notice::LockEnds { app, environment, lock }, None, now).await?;
                 times.push(until);
             } else {
-                times.push(if long && !lock.reminded { remind } else { until });
+                times.push(if lock.reminded { until } else { remind });
             }
         }
         Ok(times)

@@ -145,7 +145,10 @@ fn what_follows_and_precedes_a_deployment() {
     assert_eq!(policy("bake = \"10m\"").bake, Millis::seconds(600));
     assert!(policy("mention_authors = true").mention_authors);
     let rehearse = "rehearse = [\"migrate --plan 'a b'\", [\"check\", \"--tag x\"]]";
-    assert_eq!(policy(rehearse).rehearse, [vec!["migrate", "--plan", "a b"], vec!["check", "--tag x"]]);
+    let read = policy(&format!("{rehearse}\napproval = {{ people = [\"ben\"] }}")).rehearse;
+    assert_eq!(read, [vec!["migrate", "--plan", "a b"], vec!["check", "--tag x"]]);
+    let warned = fleet(&format!("[apps.a.environments.production]\n{rehearse}")).warnings;
+    assert!(warned.len() == 1 && warned[0].text.contains("nothing here takes votes"), "{warned:?}");
 }
 
 #[test]

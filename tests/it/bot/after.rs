@@ -1,6 +1,7 @@
 //! After a failure people choose; after a success health is watched; what is stuck asks.
 
-use shipmate::domain::deployment::FailureKind;
+use shipmate::domain::deployment::{Event, FailureKind};
+use shipmate::domain::names::DeploymentId;
 use shipmate::engine::rehearsal::{Behaviour, Fault};
 
 use std::time::Duration;
@@ -180,4 +181,70 @@ async fn the_authors_of_what_failed_are_called_if_the_policy_says_so() {
         stage.say("anna", "!deploy antisocial build-42").await;
         stage.sees(&["#2", "healthy web@appserver2 failed", "Put back", said]).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_emojis_say_what_the_words_say() {
+    let stage = holding().await;
+    let (live, text) = stage.sees(&["#2 deploy", "holding"]).await;
+    assert!(["🔁", "⏭", "⏪", "✋"].iter().all(|emoji| text.contains(emoji)), "{text}");
+    stage.room.react("dora", "✋", &live).await;
+    stage.sees(&["dora may not"]).await;
+    stage.rehearsal.fault(Fault::apply("healthy web@appserver2"));
+    stage.room.react("anna", "🔁", &live).await;
+    // It fails once more, and asks once more.
+    let failures = || {
+        let events = stage.ledger.events(DeploymentId(2)).unwrap();
+        events.into_iter().filter(|(_, event)| matches!(event, Event::ActionFailed { .. })).count()
+    };
+    stage.recorded(|| failures() == 2).await;
+    stage.reaches(2, "holding").await;
+    stage.room.react("anna", "⏪", &live).await;
+    stage.sees(&["#2", "Put back"]).await;
+    stage.rehearsal.fault(Fault::apply("healthy web@appserver2"));
+    stage.say("anna", "!deploy antisocial build-43").await;
+    let (live, _) = stage.sees(&["#3 deploy", "holding"]).await;
+    stage.room.react("berta", "✋", &live).await;
+    stage.sees(&["#3", "left as it is by berta"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stuck_can_be_left_and_another_life_still_asks() {
+    let mut stage = Stage::new(&fleet("", "")).await;
+    stage.deploy(1, "build-41").await;
+    stage.rehearsal.fault(Fault::apply("healthy web@appserver2"));
+    stage.rehearsal.fault(Fault::undo("start web@appserver2").fails(FailureKind::Refused));
+    stage.say("anna", "!deploy antisocial build-42").await;
+    stage.sees(&["#2", "is STUCK"]).await;
+    stage.kill().await;
+    stage.start().await;
+    stage.sees(&["I was away", "#2 is stuck and keeps its environment", "`!retry 2`", "`!undo 2`", "`!keep 2`"]).await;
+    stage.say("anna", "!keep 2").await;
+    stage.sees(&["#2", "left as it is by anna"]).await;
+    assert!(stage.ledger.lock(&name("antisocial"), &name("production")).unwrap().is_none());
+    stage.deploy(3, "build-43").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_thinks_while_the_bot_dies_is_asked_by_the_next_and_not_for_longer() {
+    let mut stage = holding().await;
+    stage.later(300).await;
+    stage.kill().await;
+    stage.start().await;
+    stage.later(200).await;
+    assert_eq!(stage.state(2).phase.word(), "holding");
+    stage.later(101).await;
+    stage.sees(&["#2", "healthy web@appserver2 failed", "Put back"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn health_is_watched_on_by_the_next_life() {
+    let mut stage = Stage::new(&fleet("bake = \"10m\"", "")).await;
+    stage.deploy(1, "build-41").await;
+    stage.deploy(2, "build-42").await;
+    stage.kill().await;
+    stage.rehearsal.fault(Fault::apply("healthy web@appserver1").fails(FailureKind::Unhealthy));
+    stage.start().await;
+    stage.sees(&["#2 is reverted, since it didn't stay well", "web@appserver1"]).await;
+    stage.sees(&["#3 antisocial production runs build-41"]).await;
 }

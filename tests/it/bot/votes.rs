@@ -263,6 +263,11 @@ async fn an_emergency_needs_no_votes_is_marked_for_ever_and_wants_a_review() {
     stage.say("berta", "!approve 1").await;
     stage.sees(&["#1: reviewed by berta"]).await;
     assert_eq!(stage.state(1).reviewed_by, Some(name("berta")));
+    // An emoji at the closing message is a review as well.
+    stage.say("anna", "!deploy antisocial build-41 --emergency \"and again\"").await;
+    let (closing, _) = stage.sees(&["#2 antisocial production runs build-41"]).await;
+    stage.room.react("carl", "✅", &closing).await;
+    stage.sees(&["#2: reviewed by carl"]).await;
     stage.say("carl", "!deploy antisocial build-43 --emergency me").await;
     stage.sees(&["carl may not"]).await;
 }
@@ -277,6 +282,81 @@ async fn people_see_the_rehearsal_before_they_vote() {
     stage.room.react("carl", "✅", &call).await;
     stage.sees(&["antisocial production runs build-42"]).await;
     assert_eq!(stage.room.count(&["rehearse"]), 0, "a rehearsal is no deployment to people: {:#?}", stage.room.texts());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rehearsal_that_fails_is_shown_and_people_decide() {
+    let policy = format!("{}\nrehearse = [\"migrate --plan\"]", votes(1));
+    let stage = Stage::new(&fleet(&policy, "")).await;
+    stage.rehearsal.fault(Fault::apply("rehearse web@appserver1"));
+    stage.say("anna", "!deploy antisocial build-42").await;
+    let (call, text) = stage.sees(CALL).await;
+    assert!(text.contains("rehearsed, and FAILED: `migrate --plan`"), "{text}");
+    stage.room.react("carl", "✅", &call).await;
+    stage.sees(&["antisocial production runs build-42"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_emojis_can_mean_yes_and_no() {
+    let mut stage = Stage::bare(&fleet(&votes(1), ""), vec![Room::new("room", "terminal")]);
+    stage.habits().emojis = shipmate::bot::Emojis { approve: "👍".to_owned(), reject: "👎".to_owned() };
+    stage.start().await;
+    stage.say("anna", "!deploy antisocial build-42").await;
+    let (call, text) = stage.sees(CALL).await;
+    assert!(text.contains("👍 or `!approve") && text.contains("👎 or `!reject"), "{text}");
+    stage.room.react("carl", "✅", &call).await;
+    stage.room.react("carl", "❌", &call).await;
+    stage.room.react("berta", "👍", &call).await;
+    stage.sees(&["#1 antisocial production runs build-42"]).await;
+    assert_eq!(stage.state(1).counted, [name("berta")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_vote_of_who_asked_counts_where_the_policy_says_so() {
+    let policy = r#"approval = { votes = 1, groups = ["deployers"], requester_counts = true }"#;
+    let stage = Stage::new(&fleet(policy, "")).await;
+    stage.say("anna", "!deploy antisocial build-42").await;
+    let (call, _) = stage.sees(CALL).await;
+    stage.room.react("anna", "✅", &call).await;
+    stage.sees(&["#1 antisocial production runs build-42"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rule_about_votes_counts_for_emojis_too() {
+    let more = "[[access.rules]]\ncommands = [\"approve\"]\npeople = [\"berta\"]\n";
+    let stage = Stage::new(&fleet(&votes(1), more)).await;
+    stage.say("anna", "!deploy antisocial build-42").await;
+    let (call, _) = stage.sees(CALL).await;
+    stage.room.react("carl", "✅", &call).await;
+    stage.sees(&["terminal:carl", "counts the votes of others"]).await;
+    stage.room.react("berta", "✅", &call).await;
+    stage.sees(&["#1 antisocial production runs build-42"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_typed_their_vote_takes_it_back_with_the_emoji() {
+    let stage = Stage::new(&fleet(&votes(2), "")).await;
+    stage.say("anna", "!deploy antisocial build-42").await;
+    let (call, _) = stage.sees(CALL).await;
+    stage.say("berta", "!approve").await;
+    stage.sees(&["(1 so far)"]).await;
+    stage.room.react("berta", "✅", &call).await;
+    stage.room.unreact("berta", "✅", &call).await;
+    stage.sees(&["(0 so far)"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_over_is_over_in_every_room() {
+    let (one, other) = (Room::new("room", "terminal"), Room::new("other", "discord"));
+    let mut stage = Stage::bare(&fleet(&votes(1), ""), vec![one, other.clone()]);
+    stage.start().await;
+    stage.say("anna", "!deploy antisocial build-42").await;
+    let (_, call) = (other.sees(CALL).await, stage.sees(CALL).await);
+    stage.room.react("carl", "✅", &call.0).await;
+    for room in [&stage.room, &other] {
+        room.sees(&["#1 deploy antisocial production", "approved by carl"]).await;
+        room.sees(&["#1 antisocial production runs build-42"]).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

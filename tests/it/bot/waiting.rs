@@ -78,6 +78,13 @@ async fn a_lock_keeps_everything_out_until_it_is_taken_off_or_over() {
     stage.sees(&["open again, the time of the lock is over"]).await;
     assert_eq!(stage.room.count(&["ends soon"]), 1);
     stage.deploy(3, "build-43").await;
+    // Of a short one there is a word when half of it is over.
+    stage.say("anna", "!lock antisocial 10m a moment").await;
+    stage.sees(&["is locked by anna", "a moment"]).await;
+    stage.later(4 * 60).await;
+    assert_eq!(stage.room.count(&["ends soon"]), 1);
+    stage.later(2 * 60).await;
+    stage.room.sees_times(2, &["ends soon"]).await;
 }
 
 #[tokio::test(start_paused = true)]

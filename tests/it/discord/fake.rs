@@ -215,8 +215,7 @@ impl Fake {
 
     async fn interact(&self, who: &str, kind: u64, data: Value, message: Option<Value>) -> Value {
         let user = self.user(who);
-        let mut state = self.state();
-        let id = state.number();
+        let id = self.state().number();
         let mut event = json!({
             "id": id.to_string(), "application_id": "77", "type": kind, "token": "secret-of-it", "version": 1, "data": data,
             "channel_id": CHANNEL.to_string(), "guild_id": GUILD.to_string(), "locale": "en-US", "guild_locale": "en-US",
@@ -227,8 +226,7 @@ impl Fake {
         if let Some(message) = message {
             event["message"] = message;
         }
-        state.emit("INTERACTION_CREATE", event);
-        drop(state);
+        self.state().emit("INTERACTION_CREATE", event);
         self.until("an answer to an interaction", |fake| fake.state().responses.get(&id).cloned()).await
     }
 

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::domain::message::{Account, Message, MessageRef, RoomId};
+use crate::domain::names::PersonName;
 
 /// What a chat tells the bot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +93,8 @@ pub enum Block {
     Output(String),
     /// What people may do about it, for chats that have buttons; a text says it anyway.
     Offers(Vec<Offer>),
+    /// Whom it means to call, for chats that can; a text names them anyway.
+    Calls(Vec<PersonName>),
 }
 
 /// Something that people may do about what a reply says.

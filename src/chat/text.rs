@@ -60,7 +60,7 @@ pub fn lines(reply: &Reply, label: &str, width: Option<usize>) -> Vec<TextLine> 
         match block {
             Block::Line(text) => lines.extend(wrapped(Part::Text, INDENT, &clean(text), width)),
             Block::Table { header, rows } => lines.extend(table(header, rows, width)),
-            Block::Offers(_) => {}
+            Block::Offers(_) | Block::Calls(_) => {}
             Block::Output(text) => {
                 let room = width.map(|width| width - INDENT.len() - 2);
                 let cut = output_lines(text).into_iter().flat_map(|line| chunks(&line, room));
@@ -77,7 +77,7 @@ pub fn lines(reply: &Reply, label: &str, width: Option<usize>) -> Vec<TextLine> 
 pub fn plain(reply: &Reply) -> String {
     let sentences = reply.body.iter().filter_map(|block| match block {
         Block::Line(text) => Some(clean(text)),
-        Block::Table { .. } | Block::Output(_) | Block::Offers(_) => None,
+        Block::Table { .. } | Block::Output(_) | Block::Offers(_) | Block::Calls(_) => None,
     });
     std::iter::once(clean(&reply.title)).chain(sentences).collect::<Vec<_>>().join("; ")
 }

@@ -100,7 +100,12 @@ impl World {
         let rooms = self.fleet.rooms.keys().filter(|room| room.0.starts_with(discord::PLATFORM)).cloned().collect();
         let client = || reqwest::Client::builder().connect_timeout(CONNECT_WITHIN).timeout(ANSWER_WITHIN).build();
         let (prefix, api) = (settings.prefix.clone(), settings.discord_api.clone());
-        Discord::new(discord::Parts { token, rooms, prefix, api, client: Arc::new(client), menu, now: Timestamp::now }).map(Some)
+        let numbers = |person: &fleet::Person| {
+            person.accounts.iter().filter_map(|account| account.0.strip_prefix(discord::PLATFORM)?.parse().ok()).collect()
+        };
+        let people = self.fleet.people.iter().map(|(name, person)| (name.clone(), numbers(person))).collect();
+        Discord::new(discord::Parts { token, rooms, prefix, api, client: Arc::new(client), people, menu, now: Timestamp::now })
+            .map(Some)
     }
 
     /// The engine that reaches the fleet's hosts, with the secrets that it needs and no others.

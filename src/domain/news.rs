@@ -73,12 +73,14 @@ pub struct News<T> {
     pub trend: Trend<T>,
     /// For one that is bad: who made the commits since it was good, the first commit's author first. Foreign text.
     pub authors: Vec<String>,
+    /// Those of them who are called.
+    pub calls: Vec<PersonName>,
 }
 
 impl<T> News<T> {
     /// Nothing worth a word.
     pub fn usual() -> News<T> {
-        News { trend: Trend::Usual, authors: Vec::new() }
+        News { trend: Trend::Usual, authors: Vec::new(), calls: Vec::new() }
     }
 
     /// The same, with the authors who are people that Shipmate knows called: `@anna`. A commit's author is a person when the name is the
@@ -87,6 +89,7 @@ impl<T> News<T> {
         for author in &mut self.authors {
             if let Some(person) = people.clone().into_iter().find(|person| person.as_str().eq_ignore_ascii_case(author)) {
                 *author = format!("@{person}");
+                self.calls.push(person.clone());
             }
         }
         self
@@ -143,7 +146,7 @@ pub fn of_build(build: &Build, earlier: &[Build]) -> News<Tag> {
         }
         Trend::Usual | Trend::TurnedBad { .. } | Trend::StillBad { .. } | Trend::BackToNormal { .. } => Vec::new(),
     };
-    News { trend, authors }
+    News { trend, authors, calls: Vec::new() }
 }
 
 /// What is new about a deployment, given the environment's `earlier` ones, the newest first, and the commits that it was to bring, the
@@ -157,7 +160,7 @@ pub fn of_deployment(
         Verdict::Bad(_) => authors(commits.iter().copied()),
         Verdict::Good | Verdict::Neither => Vec::new(),
     };
-    News { trend: trend(verdict, earlier), authors }
+    News { trend: trend(verdict, earlier), authors, calls: Vec::new() }
 }
 
 /// Who made the commits of `builds`, the newest of which comes first: each once, the author of the oldest first.

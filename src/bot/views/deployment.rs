@@ -171,8 +171,12 @@ fn now_doing(
 /// The message that ends a deployment, with a line for what is new about how it ended.
 pub fn closing(id: DeploymentId, state: &DeploymentState, news: Option<&News<DeploymentId>>, prefix: &Prefix) -> Reply {
     let mut reply = ending(id, state, prefix);
-    let news = news.and_then(|news| news::of_deployment(news, state.plan.from()));
-    reply.body.extend(lines(news));
+    let said = news.and_then(|news| news::of_deployment(news, state.plan.from()));
+    let called = if said.is_some() { news.map(|news| news.calls.clone()).unwrap_or_default() } else { Vec::new() };
+    reply.body.extend(lines(said));
+    if !called.is_empty() {
+        reply.body.push(Block::Calls(called));
+    }
     if let (Some(reason), Some(_), None) = (state.emergency(), state.started_at, &state.reviewed_by) {
         let typed = code(prefix.typed(&format!("approve {}", id.0)));
         reply.body.push(Block::Line(format!(
@@ -216,7 +220,7 @@ fn ending(id: DeploymentId, state: &DeploymentState, prefix: &Prefix) -> Reply {
         }
         (Phase::Superseded { by }, _) => {
             let title = format!("{id} {} is superseded by {by}, a newer build; {} was the one who asked", headline(plan), state.by);
-            line(Tone::Warning, title)
+            Reply { body: vec![Block::Calls(vec![state.by.clone()])], ..line(Tone::Warning, title) }
         }
         (Phase::Cancelled(Cause::Cancelled { by }), _) if state.started_at.is_none() => {
             line(Tone::Warning, format!("{id} {} was cancelled by {by} before it started; nothing was touched", headline(plan)))

@@ -35,8 +35,9 @@ fn notice(notice: &Notice, at: Timestamp, emojis: &Emojis, prefix: &Prefix) -> R
             }
         }
         Notice::Emergency { id, by, reason, calls } => {
-            let calls: Vec<String> = calls.iter().map(|person| format!("@{person}")).collect();
-            let body = lines([format!("{}: please look; it asks for a review when it has ended.", calls.join(" "))]).collect();
+            let named: Vec<String> = calls.iter().map(|person| format!("@{person}")).collect();
+            let said = lines([format!("{}: please look; it asks for a review when it has ended.", named.join(" "))]);
+            let body = said.chain([Block::Calls(calls.clone())]).collect();
             Reply { body, ..line(Tone::Bad, format!("EMERGENCY: {id} by {by}, without votes: “{}”", text(reason))) }
         }
         Notice::Back { since, going_on, waiting, stuck } => back(*since, at, [going_on, waiting, stuck], prefix),

@@ -24,8 +24,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serenity::all::{
-    Builder, ChannelId, CreateAttachment, CreateEmbed, CreateMessage, EditMessage, GetMessages, GuildId, Http, MessageId,
-    MessageReference, MessageReferenceKind, Nonce, ReactionType, UserId,
+    Builder, ChannelId, CreateAllowedMentions, CreateAttachment, CreateEmbed, CreateMessage, EditMessage, GetMessages, GuildId,
+    Http, MessageId, MessageReference, MessageReferenceKind, Nonce, ReactionType, UserId,
 };
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OnceCell, mpsc};
@@ -35,6 +35,7 @@ use self::rest::{Access, about, trouble};
 use super::menu::Menu;
 use super::{Audience, Chat, ChatError, ChatEvent, Reply};
 use crate::domain::message::{Account, MessageRef, RoomId};
+use crate::domain::names::PersonName;
 use crate::secret::Secret;
 
 /// What rooms, accounts and roles of Discord begin with.
@@ -42,6 +43,9 @@ pub const PLATFORM: &str = "discord:";
 
 /// The name of the file that has what a message can't hold.
 const FILE: &str = "message.txt";
+
+/// How many people one message calls at most.
+const CALLED: usize = 5;
 
 /// How many posts are remembered.
 const POSTED: usize = 256;
@@ -61,6 +65,8 @@ pub struct Parts {
     pub api: Option<String>,
     /// Makes a client with deadlines.
     pub client: Arc<dyn Fn() -> reqwest::Result<reqwest::Client> + Send + Sync>,
+    /// The people of the fleet file who have accounts in Discord, by their numbers.
+    pub people: BTreeMap<PersonName, Vec<u64>>,
     /// The commands, for those who don't type them; `None` = there are no slash commands.
     pub menu: Option<Arc<dyn Menu>>,
     /// What time it is.
@@ -72,6 +78,7 @@ pub struct Discord {
     access: Access,
     http: Arc<Http>,
     menu: Option<Arc<dyn Menu>>,
+    people: BTreeMap<PersonName, Vec<u64>>,
     channels: BTreeMap<RoomId, ChannelId>,
     prefix: String,
     now: fn() -> Timestamp,
@@ -110,6 +117,7 @@ impl Discord {
         Ok(Discord {
             http: Arc::new(access.http()?),
             menu: parts.menu,
+            people: parts.people,
             access,
             unsure: Mutex::new(channels.keys().cloned().collect()),
             channels,
@@ -162,8 +170,19 @@ impl Discord {
             return Ok(MessageRef { room: room.clone(), id: found.to_string() });
         }
         let shown = render::shown(reply);
+        let called: Vec<UserId> = shown
+            .calls
+            .iter()
+            .filter_map(|person| self.people.get(person))
+            .flatten()
+            .map(|id| UserId::new(*id))
+            .take(CALLED)
+            .collect();
+        // Who is mentioned in an embed isn't called.
+        let calls = called.iter().map(|user| format!("\n<@{user}>")).collect::<String>();
         let mut message = CreateMessage::new()
-            .content(format!("{}\n{MARK}{mark}", shown.content))
+            .content(format!("{}{calls}\n{MARK}{mark}", shown.content))
+            .allowed_mentions(CreateAllowedMentions::new().users(called))
             .components(interactions::buttons(&shown.offers))
             .nonce(Nonce::String(mark.clone()))
             .enforce_nonce(true);

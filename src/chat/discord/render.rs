@@ -7,6 +7,7 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::chat::text::{self, Part};
 use crate::chat::{Block, Offer, Reply, Tone};
+use crate::domain::names::PersonName;
 
 /// The most that an embed's description may have, less some room; Discord counts UTF-16 units up to 4,096.
 const DESCRIPTION: usize = 4000;
@@ -30,6 +31,8 @@ pub(super) struct Shown {
     pub whole: Option<String>,
     /// What people may do about it.
     pub offers: Vec<Offer>,
+    /// Whom it means to call.
+    pub calls: Vec<PersonName>,
 }
 
 /// A reply as it is shown.
@@ -55,7 +58,9 @@ pub(super) fn shown(reply: &Reply) -> Shown {
     let plain = || text::lines(reply, "", None).into_iter().map(|line| line.text).collect::<Vec<_>>().join("\n");
     let offers = reply.body.iter().filter_map(|block| if let Block::Offers(offers) = block { Some(offers.clone()) } else { None });
     let offers = offers.flatten().collect();
-    Shown { content, description, colour: colour(reply.tone), whole: (!fits).then(plain), offers }
+    let calls = reply.body.iter().filter_map(|block| if let Block::Calls(people) = block { Some(people.clone()) } else { None });
+    let calls = calls.flatten().collect();
+    Shown { content, description, colour: colour(reply.tone), whole: (!fits).then(plain), offers, calls }
 }
 
 fn colour(tone: Tone) -> u32 {
@@ -73,7 +78,7 @@ fn block(block: &Block) -> Vec<String> {
     match block {
         Block::Line(line) => vec![markdown(line)],
         Block::Table { header, rows } => table(header, rows),
-        Block::Offers(_) => Vec::new(),
+        Block::Offers(_) | Block::Calls(_) => Vec::new(),
         Block::Output(output) => {
             let lines = text::output_lines(output);
             // A fence in it must not end ours.

@@ -59,17 +59,17 @@ fn the_first_failure_is_a_regression_with_its_authors() {
 #[test]
 fn a_failure_before_any_good_build_is_no_regression() {
     let said = news(&["1 failed Anna"]);
-    assert_eq!(said, News { trend: Trend::TurnedBad { bad: FAILED, last_good: None }, authors: Vec::new() });
+    assert_eq!(said, News { trend: Trend::TurnedBad { bad: FAILED, last_good: None }, authors: Vec::new(), calls: Vec::new() });
     let said = news(&["1 failed Anna", "2 failed Ben"]);
     let trend = Trend::StillBad { bad: FAILED, count: 2, since: tag(1), last_good: None };
-    assert_eq!(said, News { trend, authors: Vec::new() });
+    assert_eq!(said, News { trend, authors: Vec::new(), calls: Vec::new() });
 }
 
 #[test]
 fn further_failures_count_and_name_all_authors_once() {
     let said = news(&["43 good Zoe", "44 failed Anna", "45 failed Ben", "46 failed Anna"]);
     let trend = Trend::StillBad { bad: FAILED, count: 3, since: tag(44), last_good: Some(tag(43)) };
-    assert_eq!(said, News { trend, authors: vec!["Anna".to_owned(), "Ben".to_owned()] });
+    assert_eq!(said, News { trend, authors: vec!["Anna".to_owned(), "Ben".to_owned()], calls: Vec::new() });
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn a_failed_deployment_names_the_authors_of_what_it_was_to_bring() {
     let earlier = || [(DeploymentId(2), Verdict::Neither), (DeploymentId(1), Verdict::Good)];
     let said = of_deployment(Verdict::Bad(FAILED), earlier(), &new);
     let trend = Trend::TurnedBad { bad: FAILED, last_good: Some(DeploymentId(1)) };
-    assert_eq!(said, News { trend, authors: vec!["B".to_owned(), "C".to_owned()] });
+    assert_eq!(said, News { trend, authors: vec!["B".to_owned(), "C".to_owned()], calls: Vec::new() });
     assert_eq!(of_deployment(Verdict::Good, earlier(), &new), News::usual());
     assert_eq!(of_deployment(Verdict::Neither, [(DeploymentId(1), Verdict::Bad(FAILED))], &new), News::usual());
 }

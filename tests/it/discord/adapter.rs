@@ -223,6 +223,35 @@ async fn a_service_that_is_down_or_has_enough_for_now_is_told_and_tried_again() 
 }
 
 #[tokio::test]
+async fn with_discords_own_address_the_limits_are_minded() {
+    let (fake, certificate) = Fake::start_as_discord().await;
+    let address = fake.address();
+    let client = move || {
+        let root = reqwest::Certificate::from_pem(&certificate)?;
+        reqwest::Client::builder().no_proxy().resolve("discord.com", address).tls_certs_merge([root]).build()
+    };
+    let discord = Arc::new(Discord::new(Parts { api: None, client: Arc::new(client), ..parts(&fake) }).unwrap());
+    let mut events = heard(&discord, None).await;
+    fake.limit(3, Duration::from_secs(1));
+    let begin = std::time::Instant::now();
+    let post = discord.post(&room(), &reply("begin"), "1").await.unwrap();
+    for n in 0..9 {
+        discord.edit(&post, &reply(&format!("state {n}")), n == 8).await.unwrap();
+    }
+    let (_, last) = fake.of_the_bot().pop().unwrap();
+    assert!(last.content.contains("state 8") && last.edits == 9, "{last:?}");
+    assert!(begin.elapsed() >= Duration::from_secs(2), "ten changes, three a second: {:?}", begin.elapsed());
+    assert_eq!(fake.refused(), 0, "it waits before it is told to");
+    // Whoever is told to wait all the same, waits and comes again.
+    fake.limit_at_once(1, Duration::from_secs(1));
+    let (there, one, two) = (room(), reply("one"), reply("two"));
+    let (one, two) = tokio::join!(discord.post(&there, &one, "2"), discord.post(&there, &two, "3"));
+    assert!(one.is_ok() && two.is_ok() && fake.refused() > 0, "{one:?} {two:?} {}", fake.refused());
+    fake.say("anna", "still here");
+    assert_eq!(text(&mut events).await, "still here");
+}
+
+#[tokio::test]
 async fn a_token_or_an_intent_that_is_refused_is_told_and_the_bot_goes_on() {
     let server = Server::new().await;
     let wrong =

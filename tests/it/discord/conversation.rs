@@ -34,7 +34,7 @@ apps = ["antisocial"]
 image = "registry.lan:5000/thraxil/antisocial"
 
 [apps.antisocial.environments.production]
-approval = { votes = 1, groups = ["approvers"], commands = ["deploy"] }
+approval = { votes = 1, groups = ["approvers"], commands = ["deploy"], emergency = { groups = ["deployers"] } }
 
 [apps.antisocial.environments.production.roles.web]
 hosts = ["appserver1", "appserver2"]
@@ -222,6 +222,19 @@ async fn slash_commands_suggest_and_buttons_count_like_typed_words() {
     assert_eq!(fake.types("anna", "why", &[], "deployment", "").await, ["2", "1"]);
     fake.slash("anna", "why", &[("deployment", "2")]).await;
     fake.sees(&["#2", "asked for by anna"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emergency_calls_those_whose_votes_would_count_and_nobody_else() {
+    let talk = Talk::new().await;
+    let fake = talk.fake();
+    fake.say("anna", "!deploy antisocial build-41 --emergency \"<@100> @everyone it burns\"");
+    let (call, text) = fake.sees(&["EMERGENCY: #1 by anna"]).await;
+    assert!(text.contains("<@101>") && !text.contains(" <@100>"), "{text}");
+    let shown = fake.of_the_bot().into_iter().find(|(id, _)| *id == call).unwrap().1;
+    assert_eq!(shown.allowed_mentions["users"], serde_json::json!(["101"]));
+    assert_eq!(shown.allowed_mentions["parse"], serde_json::json!([]));
+    fake.sees(&["#1 antisocial production runs build-41"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -101,10 +101,22 @@ struct Limits {
     spent: Vec<Instant>,
     /// How many came too early.
     refused: usize,
+    /// Who comes isn't told how much is left.
+    secret: bool,
 }
 
 impl Fake {
     pub async fn start() -> Fake {
+        Fake::begin(None).await
+    }
+
+    /// The same behind TLS, with a certificate for `discord.com`; the certificate.
+    pub async fn start_as_discord() -> (Fake, Vec<u8>) {
+        let (certificate, identity) = identity();
+        (Fake::begin(Some(identity)).await, certificate)
+    }
+
+    async fn begin(identity: Option<native_tls::Identity>) -> Fake {
         let (rest, gateway) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
         let inner = Inner {
             state: Mutex::default(),
@@ -130,7 +142,13 @@ impl Fake {
             .nest("/api/v10", routes)
             .layer(middleware::from_fn_with_state(fake.clone(), admit))
             .with_state(fake.clone());
-        tokio::spawn(async move { axum::serve(rest, app).await });
+        match identity {
+            None => drop(tokio::spawn(async move { axum::serve(rest, app).await })),
+            Some(identity) => {
+                let acceptor = native_tls::TlsAcceptor::new(identity).unwrap().into();
+                tokio::spawn(async move { axum::serve(Secure { rest, acceptor }, app).await });
+            }
+        }
         let talker = fake.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = gateway.accept().await {
@@ -138,6 +156,11 @@ impl Fake {
             }
         });
         fake
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.0.rest
     }
 
     pub fn api(&self) -> String {
@@ -392,7 +415,13 @@ impl Fake {
 
     /// So many changes of messages at once, then one each `within / burst`.
     pub fn limit(&self, burst: usize, within: Duration) {
-        self.state().limits = Some(Limits { burst, within, spent: Vec::new(), refused: 0 });
+        self.state().limits = Some(Limits { burst, within, spent: Vec::new(), refused: 0, secret: false });
+    }
+
+    /// The same without a word of it beforehand.
+    pub fn limit_at_once(&self, burst: usize, within: Duration) {
+        self.limit(burst, within);
+        self.state().limits.as_mut().unwrap().secret = true;
     }
 
     /// How many requests came too early.
@@ -512,6 +541,59 @@ impl Fake {
         self.touch();
         None
     }
+}
+
+/// A listener that speaks TLS.
+struct Secure {
+    rest: TcpListener,
+    acceptor: tokio_native_tls::TlsAcceptor,
+}
+
+impl axum::serve::Listener for Secure {
+    type Io = tokio_native_tls::TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
+        loop {
+            let (stream, from) = self.rest.accept().await.unwrap();
+            if let Ok(stream) = self.acceptor.accept(stream).await {
+                return (stream, from);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.rest.local_addr()
+    }
+}
+
+/// A certificate for `discord.com` that nobody signed but itself, and what a server needs of it.
+fn identity() -> (Vec<u8>, native_tls::Identity) {
+    use openssl::asn1::Asn1Time;
+    use openssl::hash::MessageDigest;
+    use openssl::pkey::PKey;
+    use openssl::rsa::Rsa;
+    use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
+    use openssl::x509::{X509, X509NameBuilder};
+
+    let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+    let mut name = X509NameBuilder::new().unwrap();
+    name.append_entry_by_text("CN", "discord.com").unwrap();
+    let name = name.build();
+    let mut builder = X509::builder().unwrap();
+    builder.set_version(2).unwrap();
+    builder.set_subject_name(&name).unwrap();
+    builder.set_issuer_name(&name).unwrap();
+    builder.set_pubkey(&key).unwrap();
+    builder.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
+    builder.set_not_after(&Asn1Time::days_from_now(2).unwrap()).unwrap();
+    builder.append_extension(BasicConstraints::new().ca().build().unwrap()).unwrap();
+    let names = SubjectAlternativeName::new().dns("discord.com").build(&builder.x509v3_context(None, None)).unwrap();
+    builder.append_extension(names).unwrap();
+    builder.sign(&key, MessageDigest::sha256()).unwrap();
+    let certificate = builder.build().to_pem().unwrap();
+    let identity = native_tls::Identity::from_pkcs8(&certificate, &key.private_key_to_pem_pkcs8().unwrap()).unwrap();
+    (certificate, identity)
 }
 
 impl Said {
@@ -634,7 +716,7 @@ async fn admit(Part(fake): Part<Fake>, request: Request, next: Next) -> Response
             }
             limits.spent.push(now);
             let left = limits.burst - limits.spent.len();
-            limited = Some((limits.burst, left, reset));
+            limited = Some((limits.burst, left, reset)).filter(|_| !limits.secret);
         }
     }
     if token.is_none_or(|token| token != TOKEN) {

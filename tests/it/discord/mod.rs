@@ -28,6 +28,7 @@ fn parts(fake: &Fake) -> Parts {
         prefix: "!".to_owned(),
         api: Some(fake.api()),
         client: Arc::new(client),
+        people: [("carl".parse().unwrap(), vec![101])].into(),
         menu: None,
         now: Timestamp::now,
     }

@@ -86,6 +86,7 @@ impl Bot {
                         self.became(&at, Became::Refused).await;
                     }
                 }
+                ChatEvent::Announced { message, text } => self.announced(&message, &text).await,
                 ChatEvent::Connected { room } => self.look_soon(&room),
                 ChatEvent::Closed => break Heard::Goodbye,
             }
@@ -127,6 +128,18 @@ impl Bot {
 
     pub(super) fn chat_of(&self, room: &RoomId) -> Option<&Arc<dyn Chat>> {
         self.chats.iter().find(|chat| chat.rooms().contains(room))
+    }
+
+    /// A webhook's message announces a build, if it says so. Nobody signed it, so it is never deployed by itself.
+    async fn announced(&self, message: &MessageRef, text: &str) {
+        let now = self.now();
+        let Some(build) = self.fleet.announced(&message.room, text, now) else { return };
+        let outcome = build.outcome;
+        match self.ledger.built(build, vec![format!("said:{}:{}", message.room, message.id)], now).await {
+            Ok(Appended::New { .. }) => self.metrics.build_announced("chat", outcome),
+            Ok(Appended::Known { .. } | Appended::Merged { .. }) => {}
+            Err(error) => self.fail(&error),
+        }
     }
 
     /// Records a command; anything else that people say is none of our business.

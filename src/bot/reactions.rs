@@ -93,7 +93,7 @@ impl Bot {
                 self.became(&to, Became::Ignored).await;
             }
             ChatEvent::Deleted { message } => self.votes_lost(&message).await?,
-            ChatEvent::Connected { .. } | ChatEvent::Message(_) | ChatEvent::Closed => {}
+            ChatEvent::Connected { .. } | ChatEvent::Message(_) | ChatEvent::Announced { .. } | ChatEvent::Closed => {}
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Bot, news, views};
+use super::{Bot, actions, news, views};
 use crate::chat::{Audience, Became, Chat, ChatError, Reply};
 use crate::domain::deployment::{DeploymentState, Event, Phase};
 use crate::domain::message::{MessageRef, RoomId};
@@ -178,17 +178,33 @@ impl Room {
             None => self.bot.within_deadline(self.chat.post(&self.room, reply, key)).await?,
         };
         let watched = !self.is_over(post)?;
-        self.bot.ledger.shown(self.room.clone(), id, message, watched, self.bot.now()).await?;
+        self.bot.ledger.shown(self.room.clone(), id, message.clone(), watched, self.bot.now()).await?;
+        let shown = message;
         drop(posting);
         if matches!(post, Post::Votes { .. }) {
             // It may have been there all along: an earlier life showed it, died before that was recorded, and people voted since.
             self.bot.look_soon(&self.room);
         }
         self.shown.insert(id, (hash(reply), Instant::now()));
+        if let Post::Closing { id } = post {
+            self.keep_details(*id, &shown).await?;
+        }
         if let (Post::Closing { id }, Some(message)) = (post, &asked) {
             let succeeded = self.bot.ledger.state(*id)?.is_some_and(|state| state.phase == Phase::Succeeded);
             let what = if succeeded { Became::Succeeded } else { Became::Failed };
             self.bot.became(message, what).await;
+        }
+        Ok(())
+    }
+
+    /// Keeps the steps and the output of a deployment beside its closing message. It is told once, and `!show` has it too.
+    async fn keep_details(&self, id: DeploymentId, closing: &MessageRef) -> Result<(), LedgerError> {
+        let Some(state) = self.bot.ledger.state(id)?.filter(|state| state.started_at.is_some()) else { return Ok(()) };
+        let Some(text) = actions::whole(&self.bot, id)? else { return Ok(()) };
+        let title = format!("{id} {}", views::headline(&state.plan));
+        let file = format!("deployment-{}.txt", id.0);
+        if let Err(error) = self.bot.within_deadline(self.chat.keep_beside(closing, &title, &file, text)).await {
+            tracing::warn!(room = %self.room, %id, %error, "the details of a deployment can't be kept beside its message; `show` has them");
         }
         Ok(())
     }

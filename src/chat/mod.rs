@@ -46,6 +46,13 @@ pub enum ChatEvent {
         /// The emoji, without variation selectors.
         emoji: String,
     },
+    /// A webhook wrote something new, in a room where it may announce builds.
+    Announced {
+        /// Which message.
+        message: MessageRef,
+        /// What it says.
+        text: String,
+    },
     /// A message is gone, whoever removed it.
     Deleted {
         /// Which.
@@ -164,7 +171,7 @@ pub enum ChatError {
 /// A chat service.
 ///
 /// It passes on what people do and nothing else: the messages and reactions of bots and webhooks, the bot's own among them, are
-/// never heard and never counted.
+/// never heard and never counted, but for announcements where the fleet file wants them.
 #[async_trait]
 pub trait Chat: Send + Sync {
     /// The rooms that it serves.
@@ -188,6 +195,11 @@ pub trait Chat: Send + Sync {
 
     /// Changes a reply in place. `last` says that it is the message's final state.
     async fn edit(&self, message: &MessageRef, reply: &Reply, last: bool) -> Result<(), ChatError>;
+
+    /// Keeps the details of what a message shows beside it, as a file, where the chat has a place for them: elsewhere they are asked for.
+    async fn keep_beside(&self, _message: &MessageRef, _title: &str, _file: &str, _text: String) -> Result<(), ChatError> {
+        Ok(())
+    }
 
     /// Puts an emoji to a message, once.
     async fn react(&self, message: &MessageRef, emoji: &str) -> Result<(), ChatError>;

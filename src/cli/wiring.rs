@@ -103,9 +103,20 @@ impl World {
         let numbers = |person: &fleet::Person| {
             person.accounts.iter().filter_map(|account| account.0.strip_prefix(discord::PLATFORM)?.parse().ok()).collect()
         };
+        let announcing = self.fleet.rooms.iter().filter(|(_, spec)| spec.announces()).map(|(room, _)| room.clone()).collect();
         let people = self.fleet.people.iter().map(|(name, person)| (name.clone(), numbers(person))).collect();
-        Discord::new(discord::Parts { token, rooms, prefix, api, client: Arc::new(client), people, menu, now: Timestamp::now })
-            .map(Some)
+        Discord::new(discord::Parts {
+            token,
+            rooms,
+            announcing,
+            prefix,
+            api,
+            client: Arc::new(client),
+            people,
+            menu,
+            now: Timestamp::now,
+        })
+        .map(Some)
     }
 
     /// The engine that reaches the fleet's hosts, with the secrets that it needs and no others.

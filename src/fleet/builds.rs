@@ -109,14 +109,21 @@ pub(super) fn known_app(value: Value<'_>, apps: &[&str]) -> Option<AppName> {
     Some(name)
 }
 
+/// A pattern that is looked for in a text.
+pub(super) fn searched(value: Value<'_>) -> Option<Regex> {
+    value.check(|text| RegexBuilder::new(text).size_limit(LARGEST_PATTERN).build().map_err(complaint))
+}
+
+/// What is wrong with a pattern: the last line says it, the others draw it.
+fn complaint(error: regex::Error) -> String {
+    let text = error.to_string();
+    text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+}
+
 fn pattern(value: Value<'_>) -> Option<Regex> {
     let compile = |text: &str| RegexBuilder::new(text).size_limit(LARGEST_PATTERN).build();
     value.check(|text| {
-        // Alone first: the complaint is then about what was written. Its last line says what is wrong; the others draw it.
-        let complaint = |error: regex::Error| {
-            let text = error.to_string();
-            text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
-        };
+        // Alone first: the complaint is then about what was written.
         compile(text).map_err(complaint)?;
         compile(&format!("^(?:{text})$")).map_err(complaint)
     })

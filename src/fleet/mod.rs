@@ -41,7 +41,7 @@ use crate::problem::{Problem, Problems};
 
 pub use builds::{BuildMatch, BuildRule};
 pub use expect::{Asker, Expectation, expectations};
-pub use rooms::Told;
+pub use rooms::RoomSpec;
 #[cfg(test)]
 mod tests;
 
@@ -64,7 +64,7 @@ pub struct Fleet {
     /// How notices become builds, in order.
     pub builds: Vec<BuildRule>,
     /// The rooms of chat services, and of which apps each is told.
-    pub rooms: BTreeMap<RoomId, Told>,
+    pub rooms: BTreeMap<RoomId, RoomSpec>,
     /// How to log in to a registry.
     pub registries: BTreeMap<String, Login>,
     /// What is no mistake, but most likely none of what was meant.
@@ -236,7 +236,14 @@ impl Fleet {
 
     /// Whether a room is told of an app. One that the file doesn't name, as the terminal, is told of all.
     pub fn tells(&self, room: &RoomId, app: &AppName) -> bool {
-        self.rooms.get(room).is_none_or(|told| told.has(app))
+        self.rooms.get(room).is_none_or(|spec| spec.tells(app))
+    }
+
+    /// The build that a webhook's message in a room announces, where such counts.
+    pub fn announced(&self, room: &RoomId, text: &str, at: Timestamp) -> Option<Build> {
+        let known = |name: &str| self.apps.keys().find(|app| app.as_str() == name).cloned();
+        let source = room.0.split(':').next().unwrap_or_default();
+        self.rooms.get(room)?.announced(text, source, known, at)
     }
 
     /// Who has this account.

@@ -1,53 +1,107 @@
-//! `[[rooms]]`: where in the chats the bot is, and of which apps it tells there.
+//! `[[rooms]]`: where in the chats the bot is, of which apps it tells there, and whether a CI's webhook may announce builds there.
+//!
+//! What a webhook writes in a channel proves nothing: whoever may make webhooks there can write it. So such a build is announced like
+//! any other and is never deployed by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::builds::known_app;
+use jiff::Timestamp;
+use regex::Regex;
+
+use super::builds::{known_app, searched};
 use super::reader::{Table, Value};
 use super::values::set;
+use crate::domain::build::{Build, BuildOutcome};
 use crate::domain::message::RoomId;
-use crate::domain::names::AppName;
+use crate::domain::names::{AppName, Tag, printable};
+use crate::nearest::listed;
 
-/// The apps that a room is told of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
-    /// All.
-    All,
-    /// These.
-    Only(BTreeSet<AppName>),
+/// What of a webhook's message a pattern can name.
+const GROUPS: [&str; 3] = ["app", "tag", "failed"];
+
+/// A room.
+#[derive(Debug, Clone)]
+pub struct RoomSpec {
+    /// The apps that it is told of; `None` = all.
+    apps: Option<BTreeSet<AppName>>,
+    /// How a webhook's message announces a build there; `None` = it doesn't.
+    announces: Option<Regex>,
 }
 
-impl Told {
-    /// Whether a room is told of an app.
-    pub fn has(&self, app: &AppName) -> bool {
-        match self {
-            Told::All => true,
-            Told::Only(apps) => apps.contains(app),
-        }
+impl RoomSpec {
+    /// Whether it is told of an app.
+    pub fn tells(&self, app: &AppName) -> bool {
+        self.apps.as_ref().is_none_or(|apps| apps.contains(app))
+    }
+
+    /// Whether a webhook's messages count there at all.
+    pub fn announces(&self) -> bool {
+        self.announces.is_some()
+    }
+
+    /// The build that a webhook's message announces, of one of these apps. `known` says which there are.
+    pub(super) fn announced(
+        &self,
+        text: &str,
+        source: &str,
+        known: impl Fn(&str) -> Option<AppName>,
+        at: Timestamp,
+    ) -> Option<Build> {
+        let found = self.announces.as_ref()?.captures(text)?;
+        let app = known(found.name("app")?.as_str())?;
+        let tag: Tag = found.name("tag")?.as_str().parse().ok()?;
+        let failed = found.name("failed").is_some_and(|group| !group.is_empty());
+        Some(Build {
+            app,
+            tag,
+            outcome: if failed { BuildOutcome::Failed } else { BuildOutcome::Succeeded },
+            number: None,
+            digest: None,
+            commit: None,
+            branch: None,
+            url: None,
+            author: None,
+            message: Some(printable(text.lines().next().unwrap_or_default(), 200)),
+            seconds: None,
+            source: source.to_owned(),
+            at,
+        })
     }
 }
 
 /// Reads all rooms; `apps` are the names of the file's apps.
-pub(super) fn read(value: Value<'_>, apps: &[&str]) -> BTreeMap<RoomId, Told> {
+pub(super) fn read(value: Value<'_>, apps: &[&str]) -> BTreeMap<RoomId, RoomSpec> {
     let mut rooms = BTreeMap::new();
-    for (item, id, told) in value.list(|item| item.table("room", |table| room(item, &table, apps)).flatten()) {
-        if rooms.insert(id.clone(), told).is_some() {
+    for (item, id, spec) in value.list(|item| item.table("room", |table| room(item, &table, apps)).flatten()) {
+        if rooms.insert(id.clone(), spec).is_some() {
             item.problem(format!("the room `{id}` stands above already"));
         }
     }
     rooms
 }
 
-fn room<'a>(item: Value<'a>, table: &Table<'a>, apps: &[&str]) -> Option<(Value<'a>, RoomId, Told)> {
+fn room<'a>(item: Value<'a>, table: &Table<'a>, apps: &[&str]) -> Option<(Value<'a>, RoomId, RoomSpec)> {
     let id = table.need("room", "a channel of Discord, `room = \"discord:1234567890\"`").and_then(|value| value.check(id));
-    let told = table.or("apps", Told::All, |value| {
-        let named: BTreeSet<AppName> = set(value, |item| known_app(item, apps))?;
-        if named.is_empty() {
+    let told = table.get("apps").map(|value| {
+        let named: BTreeSet<AppName> = set(value, |item| known_app(item, apps)).unwrap_or_default();
+        if value.items().is_some_and(|items| items.is_empty()) {
             value.problem("`apps` is empty: leave it out for all");
         }
-        Some(Told::Only(named))
+        named
     });
-    Some((item, id?, told))
+    let announces = table.get("announces").and_then(|value| {
+        let pattern = searched(value)?;
+        let names: Vec<&str> = pattern.capture_names().flatten().collect();
+        let missing: Vec<&str> = ["app", "tag"].into_iter().filter(|name| !names.contains(name)).collect();
+        if !missing.is_empty() {
+            value.problem(format!("let the pattern have a group `(?<{}>...)`", missing.join(">...)` and `(?<")));
+        }
+        if let Some(unknown) = names.iter().find(|name| !GROUPS.contains(name)) {
+            value.problem(format!("no group `{}` is known here; there is {}", printable(unknown, 40), listed(GROUPS)));
+        }
+        Some(pattern)
+    });
+    Some((item, id?, RoomSpec { apps: told, announces }))
 }
 
 fn id(text: &str) -> Result<RoomId, &'static str> {

@@ -12,6 +12,7 @@ mod locks;
 mod logs;
 mod plan;
 mod show;
+pub(super) use self::show::whole;
 mod status;
 mod vote;
 mod waiting;

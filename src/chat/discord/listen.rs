@@ -257,7 +257,12 @@ impl Ears<'_> {
     async fn said(&mut self, said: Said) {
         let Some(room) = self.rooms.get_mut(&said.channel_id) else { return };
         let is_person = !said.author.bot && said.webhook_id.is_none();
-        if !room.is_new(said.id) || !is_person || !matches!(said.kind, MessageType::Regular | MessageType::InlineReply) {
+        let is_new = room.is_new(said.id);
+        if is_new && said.webhook_id.is_some() && self.discord.announcing.contains(&room.name) {
+            let message = MessageRef { room: room.name.clone(), id: said.id.to_string() };
+            return self.pass(ChatEvent::Announced { message, text: written(&said) }).await;
+        }
+        if !is_new || !is_person || !matches!(said.kind, MessageType::Regular | MessageType::InlineReply) {
             return;
         }
         let at = MessageRef { room: room.name.clone(), id: said.id.to_string() };
@@ -350,6 +355,12 @@ fn spoken(content: &str, me: Option<UserId>, prefix: &str) -> Option<String> {
         rest.strip_prefix(&me.to_string())?.strip_prefix('>')
     });
     Some(mentioned.map_or_else(|| content.to_owned(), |rest| format!("{prefix}{}", rest.trim_start())))
+}
+
+/// All that a webhook wrote: CIs like embeds.
+fn written(said: &Said) -> String {
+    let embeds = said.embeds.iter().flat_map(|embed| [embed.title.as_deref(), embed.description.as_deref()]).flatten();
+    std::iter::once(said.content.as_str()).chain(embeds).filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
 /// An emoji without variation selectors.

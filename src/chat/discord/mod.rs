@@ -24,8 +24,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serenity::all::{
-    Builder, ChannelId, CreateAllowedMentions, CreateAttachment, CreateEmbed, CreateMessage, EditMessage, GetMessages, GuildId,
-    Http, MessageId, MessageReference, MessageReferenceKind, Nonce, ReactionType, UserId,
+    AutoArchiveDuration, Builder, ChannelId, CreateAllowedMentions, CreateAttachment, CreateEmbed, CreateMessage, CreateThread,
+    EditMessage, GetMessages, GuildId, Http, MessageId, MessageReference, MessageReferenceKind, Nonce, ReactionType, UserId,
 };
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OnceCell, mpsc};
@@ -44,6 +44,9 @@ pub const PLATFORM: &str = "discord:";
 /// The name of the file that has what a message can't hold.
 const FILE: &str = "message.txt";
 
+/// The longest name of a thread.
+const THREAD_NAME: usize = 100;
+
 /// How many people one message calls at most.
 const CALLED: usize = 5;
 
@@ -59,6 +62,8 @@ pub struct Parts {
     pub token: Secret,
     /// The rooms, `discord:NUMBER`.
     pub rooms: Vec<RoomId>,
+    /// The rooms in which a webhook may announce builds.
+    pub announcing: BTreeSet<RoomId>,
     /// What commands begin with; a mention of the bot stands for it.
     pub prefix: String,
     /// A proxy that stands in for `https://discord.com` and minds the rate limits; `None` = the real one.
@@ -79,6 +84,7 @@ pub struct Discord {
     http: Arc<Http>,
     menu: Option<Arc<dyn Menu>>,
     people: BTreeMap<PersonName, Vec<u64>>,
+    announcing: BTreeSet<RoomId>,
     channels: BTreeMap<RoomId, ChannelId>,
     prefix: String,
     now: fn() -> Timestamp,
@@ -118,6 +124,7 @@ impl Discord {
             http: Arc::new(access.http()?),
             menu: parts.menu,
             people: parts.people,
+            announcing: parts.announcing,
             access,
             unsure: Mutex::new(channels.keys().cloned().collect()),
             channels,
@@ -266,6 +273,22 @@ impl Chat for Discord {
             Ok(_) => Ok(()),
             Err(error) => Err(about(message, &error)),
         }
+    }
+
+    async fn keep_beside(&self, message: &MessageRef, title: &str, file: &str, text: String) -> Result<(), ChatError> {
+        let (channel, id) = self.place(message)?;
+        let title = render::cut(&super::text::clean(title), THREAD_NAME).0;
+        let thread = CreateThread::new(title).auto_archive_duration(AutoArchiveDuration::OneDay);
+        let thread = match self.http.create_thread_from_message(channel, id, &thread, None).await {
+            Ok(thread) => thread.id,
+            // It has the number of its message.
+            Err(error) if rest::has_a_thread(&error) => ChannelId::new(id.get()),
+            Err(error) => return Err(about(message, &error)),
+        };
+        let mark = mark(&message.room, &format!("beside:{}", message.id));
+        let kept =
+            CreateMessage::new().add_file(CreateAttachment::bytes(text, file)).nonce(Nonce::String(mark)).enforce_nonce(true);
+        kept.execute(&self.http, (thread, None)).await.map(drop).map_err(|error| about(message, &error))
     }
 
     async fn react(&self, message: &MessageRef, emoji: &str) -> Result<(), ChatError> {

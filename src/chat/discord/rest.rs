@@ -19,6 +19,7 @@ mod code {
     pub const UNKNOWN_MESSAGE: isize = 10_008;
     pub const TOO_MANY_EDITS_OF_OLD: isize = 30_046;
     pub const MISSING_ACCESS: isize = 50_001;
+    pub const HAS_A_THREAD: isize = 160_004;
     pub const MISSING_PERMISSIONS: isize = 50_013;
 }
 
@@ -91,6 +92,11 @@ fn number(error: &serenity::Error) -> Option<isize> {
         serenity::Error::Http(HttpError::UnsuccessfulRequest(answer)) => Some(answer.error.code),
         _ => None,
     }
+}
+
+/// Whether a message has a thread already.
+pub(super) fn has_a_thread(error: &serenity::Error) -> bool {
+    number(error) == Some(code::HAS_A_THREAD)
 }
 
 /// Whether Discord says that there is no such thing.

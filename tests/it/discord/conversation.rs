@@ -29,11 +29,13 @@ roles = ["discord:7"]
 [[rooms]]
 room = "discord:901"
 apps = ["antisocial"]
+announces = '(?<app>[\w-]+) (?<tag>build-\d+) (?:passed|(?<failed>failed))'
 
 [apps.antisocial]
 image = "registry.lan:5000/thraxil/antisocial"
 
 [apps.antisocial.environments.production]
+automatic = { branch = "main" }
 approval = { votes = 1, groups = ["approvers"], commands = ["deploy"], emergency = { groups = ["deployers"] } }
 
 [apps.antisocial.environments.production.roles.web]
@@ -79,7 +81,8 @@ impl Talk {
         let (before, _) = self.fake().connections();
         let (catalog, fleet, ledger) = (Arc::new(Catalog::builtin().unwrap()), self.fleet.clone(), self.ledger.clone());
         let menu = Commands { catalog: catalog.clone(), fleet, ledger };
-        let discord = Discord::new(Parts { menu: Some(Arc::new(menu)), ..parts(self.fake()) }).unwrap();
+        let discord =
+            Discord::new(Parts { menu: Some(Arc::new(menu)), announcing: [room()].into(), ..parts(self.fake()) }).unwrap();
         let bot = Bot::start(BotParts {
             fleet: self.fleet.clone(),
             catalog,
@@ -171,6 +174,12 @@ async fn a_build_is_announced_approved_deployed_put_back_and_reverted() {
     assert!(live.text().contains("✓ start") && live.edits < 20, "{} edits of\n{}", live.edits, live.text());
     assert_eq!(live.embeds[0]["color"], 0x2E_CC71);
 
+    // The steps and the output are beside the closing message.
+    let (closing, _) = fake.sees(&["#1 antisocial production runs build-41"]).await;
+    let kept = fake.until("the details", |fake| fake.beside(closing).pop()).await;
+    assert!(kept.files.len() == 1 && kept.files[0].contains("start web@appserver2"), "{kept:?}");
+    assert_eq!(fake.thread(closing).unwrap(), "#1 deploy antisocial production: → build-41");
+
     // The next one isn't healthy.
     talk.rehearsal.fault(Fault::apply("healthy web@appserver2"));
     fake.say("anna", "!deploy antisocial build-42");
@@ -222,6 +231,52 @@ async fn slash_commands_suggest_and_buttons_count_like_typed_words() {
     assert_eq!(fake.types("anna", "why", &[], "deployment", "").await, ["2", "1"]);
     fake.slash("anna", "why", &[("deployment", "2")]).await;
     fake.sees(&["#2", "asked for by anna"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_messages_in_the_channel_lose_nothing_and_hold_up_nothing() {
+    let talk = Talk::new().await;
+    let fake = talk.fake();
+    fake.say("anna", "!deploy antisocial build-41");
+    let (call, _) = fake.sees(&["#1 deploy", "needs 1 vote"]).await;
+    for n in 0..1000 {
+        fake.say("mallory", &format!("lunch? {n}"));
+        match n {
+            300 => drop(fake.say("anna", "!apps")),
+            500 => fake.put_reaction("carl", call, "✅"),
+            700 => drop(fake.say("carl", "!queue")),
+            _ => {}
+        }
+    }
+    fake.sees(&["#1 antisocial production runs build-41"]).await;
+    fake.sees(&["apps", "blog"]).await;
+    fake.until("the answer of !queue", |fake| {
+        fake.texts().iter().any(|text| text.contains("waits") || text.contains("waiting")).then_some(())
+    })
+    .await;
+    assert_eq!(fake.connections(), (1, 0), "the connection bore it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhooks_message_announces_a_build_and_commands_nothing() {
+    let talk = Talk::new().await;
+    let fake = talk.fake();
+    // A person, and another bot, can't.
+    fake.say("anna", "antisocial build-41 passed");
+    fake.say_as_program("another bot", "antisocial build-42 passed", false);
+    fake.say_as_program("ci", "!deploy antisocial build-43", true);
+    fake.say_as_program("ci", "Image antisocial build-44 passed in 2 min", true);
+    fake.say_as_program("ci", "Image antisocial build-45 failed", true);
+    fake.say_as_program("ci", "Image unknown build-46 passed", true);
+    fake.sees(&["build-44 of antisocial is ready"]).await;
+    fake.sees(&["build-45 of antisocial failed"]).await;
+    fake.say("anna", "!queue");
+    fake.sees(&["nothing waits"]).await;
+    let texts = fake.texts();
+    assert!(
+        !texts.iter().any(|text| ["build-41", "build-42", "build-43", "build-46"].iter().any(|tag| text.contains(tag))),
+        "{texts:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -60,6 +60,8 @@ struct State {
     resumed: usize,
     is_down: bool,
     limits: Option<Limits>,
+    /// The names of the threads, by their messages.
+    threads: BTreeMap<u64, String>,
     /// The slash commands, and what the bot answered to which interaction.
     commands: Vec<Value>,
     responses: BTreeMap<u64, Value>,
@@ -131,6 +133,7 @@ impl Fake {
             .route("/channels/{channel}", get(channel))
             .route("/channels/{channel}/messages", post(create).get(list))
             .route("/channels/{channel}/messages/{message}", get(one).patch(edit))
+            .route("/channels/{channel}/messages/{message}/threads", post(thread))
             .route("/channels/{channel}/messages/{message}/reactions/{emoji}/@me", put(react))
             .route("/channels/{channel}/messages/{message}/reactions/{emoji}", get(reacted))
             .route("/oauth2/applications/@me", get(application))
@@ -344,9 +347,25 @@ impl Fake {
         *self.state().messages.iter().rev().find(|(_, said)| said.author == user).unwrap().0
     }
 
-    /// The bot's messages, the oldest first.
+    /// The bot's messages in the channel, the oldest first.
     pub fn of_the_bot(&self) -> Vec<(u64, Said)> {
-        self.state().messages.iter().filter(|(_, said)| said.author == BOT).map(|(id, said)| (*id, said.clone())).collect()
+        self.by_the_bot_in(CHANNEL)
+    }
+
+    /// The same in the thread of a message.
+    pub fn beside(&self, message: u64) -> Vec<Said> {
+        self.by_the_bot_in(message).into_iter().map(|(_, said)| said).collect()
+    }
+
+    /// The name of the thread of a message.
+    pub fn thread(&self, message: u64) -> Option<String> {
+        self.state().threads.get(&message).cloned()
+    }
+
+    fn by_the_bot_in(&self, channel: u64) -> Vec<(u64, Said)> {
+        let state = self.state();
+        let ours = state.messages.iter().filter(|(_, said)| said.author == BOT && said.channel == channel);
+        ours.map(|(id, said)| (*id, said.clone())).collect()
     }
 
     /// The same as text.
@@ -835,8 +854,25 @@ fn body(headers: &HeaderMap, bytes: &Bytes) -> (Value, Vec<String>) {
     (told, files)
 }
 
+async fn thread(Part(fake): Part<Fake>, Path((channel, message)): Path<(u64, u64)>, Json(told): Json<Value>) -> Response {
+    let mut state = fake.state();
+    if channel != CHANNEL || !state.messages.contains_key(&message) {
+        return error(404, 10008, "Unknown Message");
+    }
+    let name = told["name"].as_str().unwrap().to_owned();
+    if state.threads.insert(message, name.clone()).is_some() {
+        return error(400, 160004, "A thread has already been created for this message");
+    }
+    let shown = json!({
+        "id": message.to_string(), "type": 11, "guild_id": GUILD.to_string(), "parent_id": channel.to_string(), "name": name,
+        "owner_id": BOT.to_string(), "message_count": 0, "member_count": 1,
+        "thread_metadata": {"archived": false, "auto_archive_duration": 1440, "archive_timestamp": "2026-01-01T00:00:00Z", "locked": false}
+    });
+    (StatusCode::CREATED, Json(shown)).into_response()
+}
+
 async fn create(Part(fake): Part<Fake>, Path(channel): Path<u64>, headers: HeaderMap, bytes: Bytes) -> Response {
-    if channel != CHANNEL {
+    if channel != CHANNEL && !fake.state().threads.contains_key(&channel) {
         return error(404, 10003, "Unknown Channel");
     }
     let (told, files) = body(&headers, &bytes);
@@ -883,8 +919,8 @@ async fn list(Part(fake): Part<Fake>, Path(channel): Path<u64>, Query(query): Qu
     let state = fake.state();
     // After one: the first of those. Otherwise the last ones. The newest is told first either way.
     let mut found: Vec<_> = match number("after") {
-        Some(after) => state.messages.range(after + 1..).take(limit).collect(),
-        None => state.messages.iter().rev().take(limit).collect(),
+        Some(after) => state.messages.range(after + 1..).filter(|(_, said)| said.channel == channel).take(limit).collect(),
+        None => state.messages.iter().rev().filter(|(_, said)| said.channel == channel).take(limit).collect(),
     };
     found.sort_by_key(|(id, _)| std::cmp::Reverse(**id));
     Json(found.into_iter().map(|(id, said)| state.shown(*id, said)).collect::<Vec<_>>()).into_response()

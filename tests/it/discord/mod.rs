@@ -25,6 +25,7 @@ fn parts(fake: &Fake) -> Parts {
     Parts {
         token: Secret::new("the-token".to_owned()).unwrap(),
         rooms: vec![room()],
+        announcing: Default::default(),
         prefix: "!".to_owned(),
         api: Some(fake.api()),
         client: Arc::new(client),

@@ -1,11 +1,15 @@
 //! The one function that moves a deployment: what may happen when, and what can't whatever happens.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use proptest::prelude::*;
+use shipmate::domain::ballot::Uncounted;
 use shipmate::domain::deployment::{
-    Call, Cause, Choice, DeploymentState, Event, Failure, FailureKind, Found, IllegalTransition, Outcome, Phase, Step, next,
+    Call, Cause, Choice, DeploymentState, Event, Failure, FailureKind, Found, IllegalTransition, Occasion, Order, Outcome, Phase,
+    Step, next,
 };
-use shipmate::domain::message::Account;
+use shipmate::domain::message::{Account, MessageRef, RoomId};
 use shipmate::domain::names::{DeploymentId, PersonName};
 use shipmate::domain::plan::{Action, ActionIndex, Plan, Stage};
 use shipmate::domain::policy::{OnFailure, Strength};
@@ -220,6 +224,12 @@ fn other_plan() -> Event {
     Event::Replanned { plan: Box::new(plan), changed: Vec::new() }
 }
 
+/// An order that needs no votes, and a review afterwards.
+fn emergency() -> Order {
+    let occasion = Occasion::Emergency { reason: "it burns".into() };
+    Order { command: name("deploy"), tag: None, role: None, words: Vec::new(), read: false, occasion }
+}
+
 /// After a request that waits.
 fn waiting(events: &[Event]) -> Result<DeploymentState, IllegalTransition> {
     let first = Event::Requested { plan: Box::new(small()), by: anna(), cause: None, order: None, waits: true };
@@ -290,8 +300,19 @@ fn what_is_stuck_goes_on_by_a_persons_word() {
     assert_eq!(word(&[mended(), chosen(Choice::Undo)]), None);
 }
 
+/// A plan that holds after a failure, beside the small one.
+fn holding_plan() -> Plan {
+    Plan { on_failure: OnFailure::Hold { span: Millis::seconds(60), quorum: 0 }, ..small() }
+}
+
+fn somewhere() -> MessageRef {
+    MessageRef { room: RoomId("room".into()), id: "1".into() }
+}
+
 fn any_event() -> impl Strategy<Value = Event> {
-    (0u32..5, 0..20).prop_map(|(action, kind)| match kind {
+    const WHY: [Uncounted; 5] =
+        [Uncounted::Stranger, Uncounted::Requester, Uncounted::NotAnApprover, Uncounted::Again, Uncounted::TooWeak];
+    (0u32..5, 0..28).prop_map(|(action, kind)| match kind {
         10 => called(&small(), action),
         11 => approved(["berta", "carl", "dora"][action as usize % 3]),
         12 => let_go(action, &["berta", "carl"][..action as usize % 3]),
@@ -301,6 +322,15 @@ fn any_event() -> impl Strategy<Value = Event> {
         16 => Event::VotedDown { by: name("carl"), account: Account("terminal:carl".into()), found: Found::Live, plan: None },
         17 => chosen([Choice::Retry, Choice::Skip, Choice::Undo, Choice::Keep][action as usize % 4]),
         18 => Event::Expired {},
+        19 => Event::VotesLost { message: somewhere() },
+        20 => Event::Superseded { by: DeploymentId(2) },
+        21 => Event::Refused { why: "it is frozen".into() },
+        22 => Event::NotCounted { account: Account("terminal:dora".into()), why: WHY[action as usize], message: somewhere() },
+        23 => Event::Reviewed { by: name("berta") },
+        24 => called(&holding_plan(), action),
+        25 => called(&Plan { release: release("build-43"), ..small() }, action),
+        // The same person again is nobody more.
+        26 => let_go(action, &["berta", "berta", "carl", "berta"][..action as usize]),
         0..=2 => started(action),
         3 => done(action),
         4 => failed(action),
@@ -313,18 +343,51 @@ fn any_event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    /// Random events never panic; what is refused leaves no trace, and what is final stays so but for the mending.
+    /// Random events never panic; what is refused leaves no trace, and what is final stays so but for the mending and the review.
     #[test]
-    fn whatever_happens_the_state_makes_sense(waits: bool, holds: bool, events in proptest::collection::vec(any_event(), 0..60)) {
-        let on_failure = if holds { OnFailure::Hold { span: Millis::seconds(60), quorum: 0 } } else { OnFailure::Undo };
-        let plan = Box::new(Plan { on_failure, ..small() });
-        let first = Event::Requested { plan, by: anna(), cause: None, order: None, waits };
+    fn whatever_happens_the_state_makes_sense(
+        waits: bool,
+        holds: bool,
+        hurries: bool,
+        events in proptest::collection::vec(any_event(), 0..80),
+    ) {
+        let plan = Box::new(if holds { holding_plan() } else { small() });
+        let order = hurries.then(|| Box::new(emergency()));
+        let first = Event::Requested { plan, by: anna(), cause: None, order, waits };
         let mut state = next(None, Timestamp::UNIX_EPOCH, &first).unwrap();
         for event in events {
             let Ok(moved) = next(Some(state.clone()), Timestamp::UNIX_EPOCH, &event) else { continue };
             if state.phase.is_final() {
                 let asks = matches!((&state.phase, &event), (Phase::Stuck(_), Event::Mended { .. } | Event::Chosen { .. }));
-                prop_assert!(asks, "{} took {event:?}", state.phase.word());
+                let reviews = matches!(event, Event::Reviewed { .. });
+                prop_assert!(asks || reviews, "{} took {event:?}", state.phase.word());
+            }
+            match &event {
+                Event::VotesAsked { call } => {
+                    prop_assert!(state.phase == Phase::Queued && call.hash == state.plan.hash(), "people see what would run");
+                    prop_assert!(moved.votes.is_empty() && moved.rounds == state.rounds + 1);
+                }
+                Event::Approved { .. } => prop_assert_eq!(moved.votes.len(), state.votes.len() + 1),
+                Event::NotCounted { .. } => prop_assert_eq!((&moved.phase, &moved.votes), (&state.phase, &state.votes)),
+                Event::VotesLost { .. } => {
+                    prop_assert!(matches!(state.phase, Phase::AwaitingApproval(_)));
+                    prop_assert!(moved.phase == Phase::Queued && moved.votes.is_empty() && moved.uncounted.is_empty());
+                }
+                Event::Superseded { .. } | Event::Refused { .. } => {
+                    prop_assert!(state.phase.waits() && moved.phase.is_final() && moved.started_at.is_none());
+                }
+                Event::Started { needed, counted } => {
+                    let people: BTreeSet<&PersonName> = counted.iter().collect();
+                    prop_assert_eq!(people.len(), counted.len(), "a person counts once");
+                    prop_assert!(people.len() >= *needed as usize && moved.counted == *counted);
+                }
+                Event::Reviewed { by } => {
+                    prop_assert!(hurries && state.phase.is_final() && state.reviewed_by.is_none());
+                    prop_assert_eq!(moved, DeploymentState { reviewed_by: Some(by.clone()), ..state.clone() });
+                    state.reviewed_by = Some(by.clone());
+                    continue;
+                }
+                _ => {}
             }
             prop_assert_eq!(moved.phase.is_final(), moved.ended_at.is_some());
             let places = |index: &ActionIndex| moved.order_of_start.iter().position(|of| of == index);

@@ -248,3 +248,31 @@ async fn health_is_watched_on_by_the_next_life() {
     stage.sees(&["#2 is reverted, since it didn't stay well", "web@appserver1"]).await;
     stage.sees(&["#3 antisocial production runs build-41"]).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_turns_ill_in_the_next_life_is_reverted_too() {
+    let mut stage = Stage::new(&fleet("bake = \"10m\"", "")).await;
+    stage.deploy(1, "build-41").await;
+    stage.deploy(2, "build-42").await;
+    stage.kill().await;
+    stage.start().await;
+    stage.later(60).await;
+    assert_eq!(stage.room.count(&["is reverted"]), 0);
+    stage.rehearsal.fault(Fault::apply("healthy web@appserver2").fails(FailureKind::Unhealthy));
+    stage.sees(&["#2 is reverted, since it didn't stay well", "web@appserver2"]).await;
+    stage.sees(&["#3 antisocial production runs build-41"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_life_hears_how_it_goes_on() {
+    let mut stage = holding().await;
+    let (live, _) = stage.sees(&["#2 deploy", "holding"]).await;
+    stage.kill().await;
+    stage.start().await;
+    stage.sees(&["I was away", "going on with #2"]).await;
+    assert_eq!((stage.state(2).phase.word(), runs(&stage, "appserver1")), ("holding", vec!["build-42".into()]));
+    stage.room.react("anna", "🔁", &live).await;
+    stage.sees(&["#2 antisocial production runs build-42"]).await;
+    assert_eq!((runs(&stage, "appserver1"), runs(&stage, "appserver2")), (vec!["build-42".into()], vec!["build-42".into()]));
+    assert!(stage.rehearsal.violations().is_empty());
+}

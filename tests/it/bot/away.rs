@@ -3,7 +3,7 @@
 use shipmate::domain::deployment::{Found, Phase};
 use shipmate::engine::rehearsal::Fault;
 
-use super::stage::Stage;
+use super::stage::{Room, Stage};
 use super::{fleet, votes};
 use crate::sample::*;
 
@@ -140,4 +140,52 @@ async fn rooms_that_were_down_are_brought_up_to_date_and_nothing_is_shown_twice(
     stage.sees(&["#1 antisocial production runs build-42"]).await;
     stage.sees(&["approved by berta"]).await;
     assert_eq!(stage.room.count(&["#1 antisocial production runs build-42"]), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rehearsal_in_which_the_bot_died_is_held_anew_before_people_are_asked() {
+    let policy = format!("{}\nrehearse = [\"migrate --plan\"]", votes(1));
+    let mut stage = Stage::new(&fleet(&policy, "")).await;
+    stage.rehearsal.fault(Fault::apply("rehearse web@appserver1").hangs());
+    stage.say("anna", "!deploy antisocial build-42").await;
+    stage.rehearsal.hanging().await;
+    assert_eq!(stage.room.count(&["needs 1 vote"]), 0, "it isn't rehearsed yet");
+    stage.kill().await;
+    stage.rehearsal.go_on();
+    stage.start().await;
+    let (call, text) = stage.sees(&["#1 deploy", "needs 1 vote"]).await;
+    assert_eq!(text.matches("rehearsed: `migrate --plan`").count(), 1, "{text}");
+    assert!(text.contains("rehearse of build-42 says hello"), "{text}");
+    // The one that was left comes to its end too.
+    stage.reaches(2, "succeeded").await;
+    stage.room.react("carl", "✅", &call).await;
+    stage.sees(&["#1 antisocial production runs build-42"]).await;
+    assert_eq!((stage.state(1).rounds, stage.room.count(&["asked anew"])), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_is_down_for_an_hour_holds_up_no_other_and_misses_nothing() {
+    let (one, other) = (Room::new("room", "terminal"), Room::new("other", "terminal"));
+    let mut stage = Stage::bare(&fleet("", ""), vec![one, other.clone()]);
+    stage.start().await;
+    let ending = |(number, tag): (u64, &str)| format!("#{number} antisocial production runs {tag}");
+    let deploys = [(1, "build-41"), (2, "build-42"), (3, "build-43"), (4, "build-44")];
+    stage.deploy(1, "build-41").await;
+    stage.room.is_down(true);
+    for deploy in &deploys[1..] {
+        other.say("anna", &format!("!deploy antisocial {}", deploy.1), stage.now()).await;
+        other.sees(&[&ending(*deploy)]).await;
+        stage.later(20 * 60).await;
+    }
+    assert_eq!(stage.room.count(&["antisocial production runs"]), 1, "it is down");
+    stage.room.is_down(false);
+    for deploy in deploys {
+        stage.sees(&[&ending(deploy)]).await;
+    }
+    stage.shows_all().await;
+    for room in [&stage.room, &other] {
+        let told: Vec<String> = room.texts().into_iter().filter(|text| text.contains("antisocial production runs")).collect();
+        let each_in_turn = told.iter().zip(deploys).all(|(text, deploy)| text.contains(&ending(deploy)));
+        assert!(told.len() == deploys.len() && each_in_turn, "each once, in order:\n{}", told.join("\n"));
+    }
 }

@@ -5,6 +5,7 @@ mod after;
 mod away;
 mod drifting;
 mod dying;
+mod life;
 mod stage;
 mod time;
 mod votes;

@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::life::Life;
 use super::time::Time;
 use crate::sample::{name, release};
 
@@ -314,6 +315,7 @@ pub struct Stage {
     pub ledger: Ledger,
     pub room: Arc<Room>,
     rooms: Vec<Arc<Room>>,
+    life: Life,
     time: Time,
     folder: tempfile::TempDir,
     habits: Habits,
@@ -337,7 +339,7 @@ impl Stage {
         for number in 41..50 {
             rehearsal.push(&release(&format!("build-{number}")), Behaviour::good());
         }
-        let ledger = Ledger::in_memory();
+        let (life, ledger) = Life::first();
         Stage {
             rehearsal,
             fleet: Arc::new(fleet),
@@ -346,6 +348,7 @@ impl Stage {
             ledger,
             room: rooms[0].clone(),
             rooms,
+            life,
             folder: tempfile::tempdir().unwrap(),
             habits: Habits { drift_every: Duration::ZERO, ..Habits::default() },
             run: None,
@@ -411,11 +414,14 @@ impl Stage {
         ended.wait_for(Option::is_some).await.unwrap().unwrap()
     }
 
-    /// The bot dies. What it had handed to the ledger is written, as its thread would have done.
+    /// The bot dies, with all that it does beside. What it had handed to the ledger is written, as its thread would have done. Not
+    /// for a stage whose ledger the test has put in place itself.
     pub async fn kill(&mut self) {
         let run = self.run.take().unwrap();
         run.task.abort();
         run.task.await.unwrap_err();
+        (self.life, self.ledger) = self.life.end(&self.ledger).await;
+        self.time.follow(&self.ledger);
     }
 
     /// Stops the bot in order.

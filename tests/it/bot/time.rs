@@ -59,7 +59,7 @@ fn now((at, began): (Timestamp, Instant)) -> Timestamp {
 }
 
 /// Waits until the ledger has done what it was handed so far. One that is dead does nothing any more.
-async fn at_rest(ledger: &Ledger) {
+pub async fn at_rest(ledger: &Ledger) {
     let nobody = MessageRef { room: RoomId("nowhere".into()), id: "0".into() };
     let _ = ledger.answered(nobody, Timestamp::UNIX_EPOCH).await;
     // And the others have their turn.

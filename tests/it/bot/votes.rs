@@ -1,7 +1,7 @@
 //! Approvals: who is asked what, whose votes count, and what makes them void.
 
 use shipmate::domain::deployment::{Found, Phase};
-use shipmate::engine::rehearsal::Fault;
+use shipmate::engine::rehearsal::{Behaviour, Fault, TaskEnd};
 
 use super::stage::{Room, Stage};
 use super::{fleet, votes};
@@ -140,7 +140,7 @@ async fn what_changes_after_the_call_voids_the_votes_and_people_are_asked_anew()
     stage.sees(&["(1 so far)"]).await;
     // Somebody pushes another image with the tag.
     let other = shipmate::domain::plan::Release { tag: name("build-42"), ..release("build-49") };
-    stage.rehearsal.push(&other, shipmate::engine::rehearsal::Behaviour::good());
+    stage.rehearsal.push(&other, Behaviour::good());
     stage.room.react("carl", "✅", &call).await;
     stage.sees(&["void: it is another plan now", "the digest of build-42 changed"]).await;
     let (second, anew) = stage.sees(&["asked anew", "needs 2 votes (0 so far)"]).await;
@@ -278,7 +278,7 @@ async fn people_see_the_rehearsal_before_they_vote() {
     let stage = Stage::new(&fleet(&policy, "")).await;
     stage.say("anna", "!deploy antisocial build-42").await;
     let (call, text) = stage.sees(CALL).await;
-    assert!(text.contains("rehearsed: `migrate --plan`"), "{text}");
+    assert!(text.contains("rehearsed: `migrate --plan`") && text.contains("rehearse of build-42 says hello"), "{text}");
     stage.room.react("carl", "✅", &call).await;
     stage.sees(&["antisocial production runs build-42"]).await;
     assert_eq!(stage.room.count(&["rehearse"]), 0, "a rehearsal is no deployment to people: {:#?}", stage.room.texts());
@@ -288,10 +288,13 @@ async fn people_see_the_rehearsal_before_they_vote() {
 async fn a_rehearsal_that_fails_is_shown_and_people_decide() {
     let policy = format!("{}\nrehearse = [\"migrate --plan\"]", votes(1));
     let stage = Stage::new(&fleet(&policy, "")).await;
-    stage.rehearsal.fault(Fault::apply("rehearse web@appserver1"));
+    stage.rehearsal.push(&release("build-42"), Behaviour::good().task(&name("rehearse"), TaskEnd::Exit(3)));
     stage.say("anna", "!deploy antisocial build-42").await;
     let (call, text) = stage.sees(CALL).await;
-    assert!(text.contains("rehearsed, and FAILED: `migrate --plan`"), "{text}");
+    for part in ["rehearsed, and FAILED: `migrate --plan`", "rehearse ended with exit status 3", "rehearse of build-42 says hello"]
+    {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
     stage.room.react("carl", "✅", &call).await;
     stage.sees(&["antisocial production runs build-42"]).await;
 }
@@ -319,6 +322,7 @@ async fn the_vote_of_who_asked_counts_where_the_policy_says_so() {
     let (call, _) = stage.sees(CALL).await;
     stage.room.react("anna", "✅", &call).await;
     stage.sees(&["#1 antisocial production runs build-42"]).await;
+    assert_eq!(stage.state(1).counted, [name("anna")]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -47,7 +47,7 @@ pub use votes::Emojis;
 use crate::chat::{Chat, ChatError};
 use crate::clock::Clock;
 use crate::domain::message::{Account, MessageRef, RoomId};
-use crate::domain::names::{AppName, DeploymentId, EnvironmentName, HostName};
+use crate::domain::names::{AppName, DeploymentId, EnvironmentName, HostName, PersonName};
 use crate::domain::notice::Notice;
 use crate::domain::observed::Observed;
 use crate::domain::spec::EnvironmentSpec;
@@ -95,6 +95,8 @@ pub struct Inner {
     run_again: Mutex<BTreeSet<(MessageRef, Account)>>,
     /// The rooms at whose open calls there may be votes that nobody told the bot of.
     unseen: Mutex<BTreeMap<RoomId, Vec<oneshot::Sender<bool>>>>,
+    /// Whose votes count at each open call, and when that was asked: to show it, a minute's age is no harm.
+    voters: Mutex<BTreeMap<u64, (tokio::time::Instant, Vec<PersonName>)>>,
     /// Since when the calls of what may start can't be looked at.
     blind: Mutex<BTreeMap<DeploymentId, Timestamp>>,
     /// Wakes whoever decides about reactions, to look at them.
@@ -170,6 +172,7 @@ impl Bot {
             clock: parts.clock,
             run_again: Mutex::default(),
             unseen: Mutex::default(),
+            voters: Mutex::default(),
             blind: Mutex::default(),
             look: Notify::new(),
             posting,

@@ -1,11 +1,15 @@
 //! What posts are made from: the facts that a view needs beside the deployment itself, and how long a message may be answered to.
 
+use std::sync::PoisonError;
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 
 use super::{Bot, Refusal, views};
 use crate::chat::Reply;
 use crate::domain::deployment::{DeploymentState, Event, Phase, Step};
-use crate::domain::names::{AppName, DeploymentId, EnvironmentName};
+use crate::domain::names::{AppName, DeploymentId, EnvironmentName, PersonName};
 use crate::domain::news::commits;
 use crate::domain::notice::Notice;
 use crate::domain::plan::Purpose;
@@ -21,6 +25,9 @@ const DEPLOYMENTS: usize = 10;
 /// How far back the newest deployment is looked for that started.
 const STARTED: usize = 100;
 
+/// How long it is shown whose votes count before that is asked again.
+const VOTERS_KEPT: Duration = Duration::from_secs(60);
+
 /// How long people may answer to a list of commands that were not run.
 const ANSWER_WITHIN: SignedDuration = SignedDuration::from_hours(1);
 
@@ -35,12 +42,23 @@ impl Bot {
             builds: self.builds_since(&state)?,
             took: self.took(&state)?,
             rehearsals: call.rehearsals.iter().filter_map(|id| self.rehearsed(*id).transpose()).collect::<Result<_, _>>()?,
-            approvers: match self.fleet.environment(&state.plan.app, Some(&state.plan.environment)) {
-                Ok(spec) => self.approvers(spec, &state.by).await,
-                Err(_) => Vec::new(),
-            },
+            approvers: self.voters(seq, &state).await,
         };
         Ok(Some(views::votes(id, &state, &call, &facts, &self.emojis, &self.prefix)))
+    }
+
+    /// Whose votes count at a call, for those who read it. A chat isn't asked for everybody's roles each time that it is shown.
+    async fn voters(&self, seq: u64, state: &DeploymentState) -> Vec<PersonName> {
+        let known = self.voters.lock().unwrap_or_else(PoisonError::into_inner).get(&seq).cloned();
+        if let Some((_, voters)) = known.filter(|(asked, _)| asked.elapsed() < VOTERS_KEPT) {
+            return voters;
+        }
+        let Ok(spec) = self.fleet.environment(&state.plan.app, Some(&state.plan.environment)) else { return Vec::new() };
+        let voters = self.approvers(spec, &state.by).await;
+        let mut kept = self.voters.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|_, (asked, _)| asked.elapsed() < VOTERS_KEPT);
+        kept.insert(seq, (Instant::now(), voters.clone()));
+        voters
     }
 
     fn builds_since(&self, state: &DeploymentState) -> Result<Vec<crate::domain::build::Build>, LedgerError> {

@@ -13,6 +13,7 @@ use shipmate::domain::deployment::DeploymentState;
 use shipmate::domain::message::{Account, Message, MessageRef, RoomId};
 use shipmate::domain::names::DeploymentId;
 use shipmate::domain::spec::EnvironmentSpec;
+use shipmate::engine::Engine;
 use shipmate::engine::rehearsal::{Behaviour, Rehearsal};
 use shipmate::fleet::Fleet;
 use shipmate::http::Metrics;
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::life::Life;
 use super::time::Time;
+use crate::pipeline::runbooks::Twice;
 use crate::sample::{name, release};
 
 /// How long anything may take before a test gives up.
@@ -312,9 +314,11 @@ struct Run {
 pub struct Stage {
     pub fleet: Arc<Fleet>,
     pub rehearsal: Rehearsal,
+    /// Everything is applied and undone twice.
+    pub twice: bool,
     pub ledger: Ledger,
     pub room: Arc<Room>,
-    rooms: Vec<Arc<Room>>,
+    pub rooms: Vec<Arc<Room>>,
     life: Life,
     time: Time,
     folder: tempfile::TempDir,
@@ -342,6 +346,7 @@ impl Stage {
         let (life, ledger) = Life::first();
         Stage {
             rehearsal,
+            twice: false,
             fleet: Arc::new(fleet),
             // A Wednesday.
             time: Time::begin("2026-11-25T10:00:00Z".parse().unwrap(), ledger.clone()),
@@ -370,7 +375,10 @@ impl Stage {
             fleet: self.fleet.clone(),
             catalog: Arc::new(Catalog::builtin().unwrap()),
             ledger: self.ledger.clone(),
-            engine: Arc::new(self.rehearsal.clone()),
+            engine: match self.twice {
+                true => Arc::new(Twice(self.rehearsal.clone())) as Arc<dyn Engine>,
+                false => Arc::new(self.rehearsal.clone()),
+            },
             chats: self.rooms.iter().map(|room| Arc::new(Service(room.clone())) as Arc<dyn Chat>).collect(),
             metrics: Metrics::new(),
             prefix: Prefix::default(),
@@ -577,15 +585,20 @@ impl Stage {
 
     /// Waits until the room shows all that there is to show, in its last state.
     pub async fn shows_all(&self) {
+        self.shows_all_in(&self.room).await;
+    }
+
+    /// The same of any room.
+    pub async fn shows_all_in(&self, room: &Room) {
         let mut facts = self.ledger.subscribe();
         let wait = async {
-            while self.ledger.posts_after(&self.room.id).map_or(true, |posts| !posts.is_empty()) {
+            while self.ledger.posts_after(&room.id).map_or(true, |posts| !posts.is_empty()) {
                 if facts.changed().await.is_err() {
                     std::future::pending::<()>().await;
                 }
             }
         };
-        timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("the room shows:\n{}", self.room.texts().join("\n---\n")));
+        timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("the room shows:\n{}", room.texts().join("\n---\n")));
     }
 
     pub fn state(&self, number: u64) -> DeploymentState {

@@ -6,7 +6,7 @@ mod crashing;
 mod durable;
 mod failing;
 mod losing;
-mod runbooks;
+pub mod runbooks;
 mod space;
 mod steering;
 

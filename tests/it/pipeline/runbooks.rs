@@ -143,7 +143,7 @@ async fn drive_twice(scene: &Scene, ends: &str) {
 }
 
 /// Applies and undoes everything twice.
-struct Twice(Rehearsal);
+pub struct Twice(pub Rehearsal);
 
 #[async_trait]
 impl Engine for Twice {

@@ -41,12 +41,12 @@ fn closing(ledger: &Ledger, id: DeploymentId) -> Reply {
 
 /// The last line of a deployment's closing message, if it has more than a title.
 fn last_line(ledger: &Ledger, id: DeploymentId) -> Option<String> {
-    let lines = closing(ledger, id).body.into_iter().filter_map(|block| match block {
+    let mut lines = closing(ledger, id).body.into_iter().filter_map(|block| match block {
         Block::Line(line) => Some(line),
         Block::Offers(_) | Block::Calls(_) => None,
         other => panic!("{other:?}"),
     });
-    lines.last()
+    lines.next_back()
 }
 
 #[tokio::test]

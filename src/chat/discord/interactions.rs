@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use serenity::all::{
     AutocompleteChoice, ButtonStyle, CommandDataOptionValue, CommandInteraction, CommandOptionType, ComponentInteraction,
-    CreateActionRow, CreateAutocompleteResponse, CreateButton, CreateCommand, CreateCommandOption, CreateInteractionResponse,
-    CreateInteractionResponseMessage, GuildId, Http, InteractionId, ReactionType,
+    CreateActionRow, CreateAllowedMentions, CreateAutocompleteResponse, CreateButton, CreateCommand, CreateCommandOption,
+    CreateInteractionResponse, CreateInteractionResponseMessage, GuildId, Http, InteractionId, ReactionType,
 };
 
 use super::rest::trouble;
@@ -96,7 +96,7 @@ fn given(command: &CommandInteraction) -> BTreeMap<String, String> {
 pub(super) fn used(http: &Arc<Http>, menu: &dyn Menu, command: &CommandInteraction, prefix: &str) -> Option<String> {
     let line = menu.line(&command.data.name, &given(command));
     let shown = match &line {
-        Some(line) => CreateInteractionResponseMessage::new().content(format!("`{}`", format!("{prefix}{line}").replace('`', "'"))),
+        Some(line) => calm().content(format!("`{}`", format!("{prefix}{line}").replace('`', "'"))),
         None => private("there is no such command any more"),
     };
     respond(http, (command.id, &command.token), CreateInteractionResponse::Message(shown));
@@ -127,7 +127,12 @@ pub(super) fn refuse(http: &Arc<Http>, command: &CommandInteraction) {
 }
 
 fn private(text: &str) -> CreateInteractionResponseMessage {
-    CreateInteractionResponseMessage::new().content(text).ephemeral(true)
+    calm().content(text).ephemeral(true)
+}
+
+/// An answer that calls nobody, whatever it quotes: without a word of it Discord calls everybody who is named.
+fn calm() -> CreateInteractionResponseMessage {
+    CreateInteractionResponseMessage::new().allowed_mentions(CreateAllowedMentions::new())
 }
 
 /// Beside everything else: there are three seconds for it.

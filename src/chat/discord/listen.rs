@@ -12,7 +12,7 @@ use serenity::all::{
     UserId,
 };
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::gateway::{Connection, Ended, Heard};
 use super::rest::trouble;
@@ -26,6 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long to wait before the gateway is tried again, and at most: a thousand tries a day end the token's life.
 const RETRY_FIRST: Duration = Duration::from_secs(5);
 const RETRY_LIMIT: Duration = Duration::from_secs(300);
+
+/// How long Discord may take for what the listener waits for, its limits included.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long to wait before missed messages are fetched again.
 const FETCH_AGAIN: Duration = Duration::from_secs(15);
@@ -153,7 +156,12 @@ impl Ears<'_> {
                         self.me = Some(event.ready.user.id);
                         self.discord.http.set_application_id(event.ready.application.id);
                         if !was_there {
-                            interactions::register(self.discord).await;
+                            // The limits may let it wait for long, and nobody hears anything meanwhile.
+                            if timeout(ANSWER_WITHIN, interactions::register(self.discord)).await.is_err() {
+                                tracing::warn!(
+                                    "Discord doesn't take the slash commands in time; they are offered at the next start"
+                                );
+                            }
                         }
                         self.is_there(reads, &mut lost_since, &mut fetch_at).await;
                         was_there = true;
@@ -217,7 +225,11 @@ impl Ears<'_> {
         let mut missed: BTreeMap<MessageId, Said> = BTreeMap::new();
         let mut after = newest;
         loop {
-            let page = channel.messages(&self.discord.http, GetMessages::new().after(after).limit(PAGE)).await?;
+            let page = channel.messages(&self.discord.http, GetMessages::new().after(after).limit(PAGE));
+            let Ok(page) = timeout(ANSWER_WITHIN, page).await else {
+                return Err(serenity::Error::Other("no answer in time"));
+            };
+            let page = page?;
             let full = page.len() == usize::from(PAGE);
             missed.extend(page.into_iter().map(|said| (said.id, said)));
             while missed.len() > MISSED {
@@ -381,34 +393,4 @@ fn written_at(message: MessageId) -> Timestamp {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mention_stands_for_the_prefix_and_quotes_are_no_commands() {
-        let me = Some(UserId::new(42));
-        for (content, expected) in [
-            ("!deploy blog", Some("!deploy blog")),
-            ("<@42> deploy blog", Some("!deploy blog")),
-            ("  <@!42>deploy blog", Some("!deploy blog")),
-            ("<@421> deploy blog", Some("<@421> deploy blog")),
-            ("hello <@42> deploy", Some("hello <@42> deploy")),
-            ("> !deploy blog", None),
-            ("`!deploy blog`", None),
-            ("```\n!deploy blog\n```", None),
-        ] {
-            assert_eq!(spoken(content, me, "!").as_deref(), expected, "{content}");
-        }
-        assert_eq!(spoken("<@42> deploy", None, "!").as_deref(), Some("<@42> deploy"));
-    }
-
-    #[test]
-    fn a_messages_number_says_when_it_was_written() {
-        // The example of Discord's documentation.
-        let message = MessageId::new(175_928_847_299_117_063);
-        assert_eq!(written_at(message).to_string(), "2016-04-30T11:18:25.796Z");
-        assert!(first_at(written_at(message)) <= message);
-        assert_eq!(written_at(first_at(written_at(message))), written_at(message));
-        assert_eq!(first_at(Timestamp::UNIX_EPOCH), MessageId::new(1));
-    }
-}
+mod tests;

@@ -12,6 +12,7 @@ mod gate;
 mod health;
 mod heartbeat;
 mod intake;
+mod links;
 mod listen;
 mod menu;
 pub mod news;

@@ -316,13 +316,18 @@ impl Room {
             },
             Post::Live { id } => {
                 let notes = bot.pipeline.outputs().notes().borrow().clone();
-                bot.ledger.state(*id)?.map(|state| views::live(*id, &state, &notes, &bot.prefix, self.bot.now()))
+                let state = bot.ledger.state(*id)?;
+                let live = |state| (views::live(*id, &state, &notes, &bot.prefix, bot.now()), state);
+                state.map(live).map(|(live, state)| bot.linked(live, &self.room, *id, &state)).transpose()?
             }
             Post::Closing { id } => match bot.ledger.state(*id)? {
-                Some(state) => Some(views::closing(*id, &state, Some(&bot.news_of(*id, &state)?), &bot.prefix)),
+                Some(state) => {
+                    let closing = views::closing(*id, &state, Some(&bot.news_of(*id, &state)?), &bot.prefix);
+                    Some(bot.linked(closing, &self.room, *id, &state)?)
+                }
                 None => None,
             },
-            Post::Votes { seq } => bot.call_shown(*seq).await?,
+            Post::Votes { seq } => bot.call_shown(&self.room, *seq).await?,
             Post::Told { seq } => match bot.ledger.told(*seq)? {
                 Some((_, Told::Notice { only: Some(room), .. } | Told::NotCounted { only: room, .. })) if room != self.room => {
                     return Ok(None);

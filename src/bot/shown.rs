@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::{Bot, Refusal, views};
 use crate::chat::Reply;
 use crate::domain::deployment::{DeploymentState, Event, Phase, Step};
+use crate::domain::message::RoomId;
 use crate::domain::names::{AppName, DeploymentId, EnvironmentName, PersonName};
 use crate::domain::news::commits;
 use crate::domain::notice::Notice;
@@ -33,7 +34,7 @@ const ANSWER_WITHIN: SignedDuration = SignedDuration::from_hours(1);
 
 impl Bot {
     /// The message that people vote at.
-    pub(super) async fn call_shown(&self, seq: u64) -> Result<Option<Reply>, LedgerError> {
+    pub(super) async fn call_shown(&self, room: &RoomId, seq: u64) -> Result<Option<Reply>, LedgerError> {
         let Some((id, call)) = self.ledger.call(seq)? else { return Ok(None) };
         let Some(state) = self.ledger.state(id)? else { return Ok(None) };
         let events: Vec<Event> = self.ledger.events(id)?.into_iter().map(|(_, event)| event).collect();
@@ -44,7 +45,8 @@ impl Bot {
             rehearsals: call.rehearsals.iter().filter_map(|id| self.rehearsed(*id).transpose()).collect::<Result<_, _>>()?,
             approvers: self.voters(seq, &state).await,
         };
-        Ok(Some(views::votes(id, &state, &call, &facts, &self.emojis, &self.prefix)))
+        let shown = views::votes(id, &state, &call, &facts, &self.emojis, &self.prefix);
+        self.linked(shown, room, id, &state).map(Some)
     }
 
     /// Whose votes count at a call, for those who read it. A chat isn't asked for everybody's roles each time that it is shown.

@@ -102,6 +102,26 @@ pub enum Block {
     Offers(Vec<Offer>),
     /// Whom it means to call, for chats that can; a text names them anyway.
     Calls(Vec<PersonName>),
+    /// Where there is more about it. A text shows addresses, and says of other messages what they are about anyway.
+    Links(Vec<Link>),
+}
+
+/// A place with more about what a reply says.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Link {
+    /// What is there, in some words.
+    pub label: String,
+    /// Where it is.
+    pub to: Place,
+}
+
+/// Where a link leads.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// A page: `https://` or `http://` and visible ASCII.
+    Page(String),
+    /// A message of the same room.
+    Message(MessageRef),
 }
 
 /// Something that people may do about what a reply says.

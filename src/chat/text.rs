@@ -6,7 +6,7 @@
 use comfy_table::{ContentArrangement, Table, presets};
 use unicode_width::UnicodeWidthStr;
 
-use super::{Block, Reply, Tone};
+use super::{Block, Link, Place, Reply, Tone};
 use crate::domain::names::{is_invisible, printable};
 
 /// What a line is, for those who colour it.
@@ -60,6 +60,7 @@ pub fn lines(reply: &Reply, label: &str, width: Option<usize>) -> Vec<TextLine> 
         match block {
             Block::Line(text) => lines.extend(wrapped(Part::Text, INDENT, &clean(text), width)),
             Block::Table { header, rows } => lines.extend(table(header, rows, width)),
+            Block::Links(links) => lines.extend(links.iter().flat_map(|link| wrapped_link(link, width))),
             Block::Offers(_) | Block::Calls(_) => {}
             Block::Output(text) => {
                 let room = width.map(|width| width - INDENT.len() - 2);
@@ -73,11 +74,18 @@ pub fn lines(reply: &Reply, label: &str, width: Option<usize>) -> Vec<TextLine> 
     lines
 }
 
+fn wrapped_link(link: &Link, width: Option<usize>) -> Vec<TextLine> {
+    match &link.to {
+        Place::Page(address) => wrapped(Part::Text, INDENT, &format!("{}: {}", clean(&link.label), clean(address)), width),
+        Place::Message(_) => Vec::new(),
+    }
+}
+
 /// A reply as one text of a line, for where it is quoted: its title and its sentences.
 pub fn plain(reply: &Reply) -> String {
     let sentences = reply.body.iter().filter_map(|block| match block {
         Block::Line(text) => Some(clean(text)),
-        Block::Table { .. } | Block::Output(_) | Block::Offers(_) | Block::Calls(_) => None,
+        Block::Table { .. } | Block::Output(_) | Block::Offers(_) | Block::Calls(_) | Block::Links(_) => None,
     });
     std::iter::once(clean(&reply.title)).chain(sentences).collect::<Vec<_>>().join("; ")
 }

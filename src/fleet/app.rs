@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::App;
+use super::compare::Compare;
 use super::container::Common;
 use super::reader::{Table, Value};
 use super::values::{address, command, path, placeholders, some_time};
@@ -58,12 +59,12 @@ pub(super) fn read(name: &AppName, value: Value<'_>, shared: Shared<'_>) -> Opti
         }
         environments.into_iter().for_each(policy::circles);
         let default = table.get("default_environment").and_then(|value| default_environment(value, environments?));
-        (image, read, default)
+        (image, read, default, table.get("compare").and_then(|value| value.check(Compare::new)))
     });
-    let (image, environments, default) = read?;
+    let (image, environments, default, compare) = read?;
     let environments = environments?;
     let only = || environments.keys().next().filter(|_| environments.len() == 1).cloned();
-    Some(App { image: image?, default_environment: default.or_else(only), environments })
+    Some(App { image: image?, default_environment: default.or_else(only), environments, compare })
 }
 
 fn default_environment(value: Value<'_>, environments: Value<'_>) -> Option<EnvironmentName> {

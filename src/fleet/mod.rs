@@ -10,6 +10,7 @@
 mod access;
 mod app;
 mod builds;
+mod compare;
 mod container;
 mod cross;
 mod expect;
@@ -40,6 +41,7 @@ use crate::nearest::{hint, listed};
 use crate::problem::{Problem, Problems};
 
 pub use builds::{BuildMatch, BuildRule};
+pub use compare::Compare;
 pub use expect::{Asker, Expectation, expectations};
 pub use rooms::RoomSpec;
 #[cfg(test)]
@@ -82,6 +84,8 @@ pub struct App {
     pub environments: BTreeMap<EnvironmentName, EnvironmentSpec>,
     /// The environment that is meant when none is named: the one that the file says, or the only one.
     pub default_environment: Option<EnvironmentName>,
+    /// Where the commits between two are shown, if the file says.
+    pub compare: Option<Compare>,
 }
 
 /// Someone who may command.

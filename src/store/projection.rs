@@ -182,8 +182,15 @@ fn told(rows: &mut Overlay<'_>, (seq, at): (u64, Timestamp), notice: &Notice) ->
 fn posted(rows: &mut Overlay<'_>, room: &RoomId, post: PostId, message: &MessageRef, watched: bool) -> Result<(), StoreError> {
     let shown = rows.get(&rows::cursor(room))?.map_or(Ok(0), |cursor| rows::number(&cursor))?;
     rows.put(rows::cursor(room), shown.max(post.0).to_be_bytes().to_vec())?;
-    if watched || matches!(posts::get(rows, post)?, Some(Post::Live { .. } | Post::Votes { .. })) {
+    let about = posts::get(rows, post)?;
+    if watched || matches!(about, Some(Post::Live { .. } | Post::Votes { .. })) {
         rows.put_json(rows::view(room, post), message)?;
+    }
+    if let Some(Post::Closing { id }) = about {
+        let row = rows::closings(room, id);
+        let mut page: BTreeMap<DeploymentId, String> = rows.get_json(&row)?.unwrap_or_default();
+        page.insert(id, message.id.clone());
+        rows.put_json(row, &page)?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! Deployments that aren't over are told from the committer's own states, which are published when they are durable; everything
 //! else from the rows.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLockReadGuard};
 
 use jiff::Timestamp;
@@ -250,6 +251,18 @@ impl Ledger {
                 Ok((id, must(posts::get(rows, id)?)?, rows::read_json(value)?))
             });
             shown.collect()
+        })
+    }
+
+    /// The message that closed a deployment in a room.
+    ///
+    /// # Errors
+    /// When the ledger failed, or the store is damaged.
+    pub fn closing(&self, room: &RoomId, id: DeploymentId) -> Result<Option<MessageRef>, LedgerError> {
+        self.read(|rows| {
+            let page: Option<BTreeMap<DeploymentId, String>> = rows.get_json(&rows::closings(room, id))?;
+            let shown = page.and_then(|mut page| page.remove(&id)).filter(|message| !message.is_empty());
+            Ok(shown.map(|id| MessageRef { room: room.clone(), id }))
         })
     }
 

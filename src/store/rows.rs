@@ -21,6 +21,7 @@
 //! | `p` page | what posts are about, [`POSTS_A_PAGE`] on a page |
 //! | `c` room | the newest post that the room shows |
 //! | `v` room post | the message that shows a live post, or another one that people may still answer to |
+//! | `y` room page | the messages that closed deployments, [`CLOSINGS_A_PAGE`] on a page |
 //! | `m` name | head, counts, schema |
 //!
 //! Numbers are big-endian, so that their order is that of the keys. Names end with a NUL, which no name has. Values are JSON
@@ -43,6 +44,9 @@ pub(super) const EVENTS_A_PAGE: u32 = 64;
 
 /// How many posts are listed in one row.
 const POSTS_A_PAGE: u64 = 64;
+
+/// How many closing messages are listed in one row; an id of a message may be long.
+const CLOSINGS_A_PAGE: u64 = 8;
 
 pub(super) const HEAD: &[u8] = b"mhead";
 pub(super) const COUNTS: &[u8] = b"mcounts";
@@ -222,6 +226,11 @@ pub(super) fn cursor(room: &RoomId) -> Key {
 
 pub(super) fn view(room: &RoomId, post: PostId) -> Key {
     key(b'v', &[&name(&room.0), &post.0.to_be_bytes()])
+}
+
+/// The row that has the closing messages of a deployment and of its neighbours in a room.
+pub(super) fn closings(room: &RoomId, id: DeploymentId) -> Key {
+    key(b'y', &[&name(&room.0), &(id.0 / CLOSINGS_A_PAGE).to_be_bytes()])
 }
 
 pub(super) fn views(room: &RoomId) -> Range<Key> {

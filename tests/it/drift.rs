@@ -25,7 +25,7 @@ fn recorded(spec: &EnvironmentSpec, tag: &str) -> BTreeMap<Target, Release> {
 fn said(reply: &Reply) -> Vec<&str> {
     let lines = reply.body.iter().filter_map(|block| match block {
         Block::Line(line) => Some(line.as_str()),
-        Block::Table { .. } | Block::Output(_) | Block::Offers(_) | Block::Calls(_) => None,
+        Block::Table { .. } | Block::Output(_) | Block::Offers(_) | Block::Calls(_) | Block::Links(_) => None,
     });
     lines.collect()
 }

@@ -43,7 +43,7 @@ fn closing(ledger: &Ledger, id: DeploymentId) -> Reply {
 fn last_line(ledger: &Ledger, id: DeploymentId) -> Option<String> {
     let mut lines = closing(ledger, id).body.into_iter().filter_map(|block| match block {
         Block::Line(line) => Some(line),
-        Block::Offers(_) | Block::Calls(_) => None,
+        Block::Offers(_) | Block::Calls(_) | Block::Links(_) => None,
         other => panic!("{other:?}"),
     });
     lines.next_back()

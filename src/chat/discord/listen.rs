@@ -33,6 +33,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// How long to wait before missed messages are fetched again.
 const FETCH_AGAIN: Duration = Duration::from_secs(15);
 
+/// How far before the newest message is looked for missed ones: Discord doesn't tell them strictly in the order of their numbers.
+const OVERLAP: Duration = Duration::from_secs(10);
+
 /// How many messages Discord tells at once.
 const PAGE: u8 = 100;
 
@@ -83,7 +86,9 @@ pub(super) async fn listen(discord: &Discord, to: mpsc::Sender<ChatEvent>, since
 /// A channel, and what is known of it.
 struct Room {
     name: RoomId,
-    /// The newest message that was passed on, or the time from which on they are.
+    /// From which time on they are passed on.
+    begin: MessageId,
+    /// The newest message that was passed on.
     newest: MessageId,
     /// Those that were passed on.
     passed: BTreeSet<MessageId>,
@@ -92,8 +97,13 @@ struct Room {
 }
 
 impl Room {
-    fn new(name: RoomId, newest: MessageId) -> Room {
-        Room { name, newest, passed: BTreeSet::new(), behind: false }
+    fn new(name: RoomId, begin: MessageId) -> Room {
+        Room { name, begin, newest: begin, passed: BTreeSet::new(), behind: false }
+    }
+
+    /// After which message missed ones are looked for.
+    fn missed_after(&self) -> MessageId {
+        first_at(written_at(self.newest) - OVERLAP).max(self.begin)
     }
 
     /// Whether a message wasn't passed on yet.
@@ -196,10 +206,10 @@ impl Ears<'_> {
         self.reacted.clear();
         let mut all = Ok(());
         let behind = self.rooms.iter().filter(|(_, room)| room.behind);
-        let behind: Vec<_> = behind.map(|(channel, room)| (*channel, room.name.clone(), room.newest)).collect();
-        for (channel, name, newest) in behind {
+        let behind: Vec<_> = behind.map(|(channel, room)| (*channel, room.name.clone(), room.missed_after())).collect();
+        for (channel, name, after) in behind {
             // What is written from here on comes by itself.
-            let missed = self.missed(channel, newest).await;
+            let missed = self.missed(channel, after).await;
             self.pass(ChatEvent::Connected { room: name.clone() }).await;
             match missed {
                 Ok(missed) => {
@@ -321,9 +331,9 @@ impl Ears<'_> {
         if self.reacted.len() >= REMEMBERED {
             self.reacted.clear();
         }
-        // After a resumed connection the same comes again.
         if self.reacted.insert((reaction.message_id, user, emoji.clone()), there) == Some(there) {
-            return;
+            // It was told again, or another one of this person's in between was told in the wrong order: whoever wants to know looks.
+            return self.look_again(reaction.channel_id).await;
         }
         let author = account(user);
         self.pass(if there { ChatEvent::Reacted { to, author, emoji } } else { ChatEvent::Unreacted { to, author, emoji } }).await;

@@ -33,7 +33,7 @@ use tokio::sync::{OnceCell, mpsc};
 pub use self::check::{Checked, permissions};
 use self::rest::{Access, about, trouble};
 use super::menu::Menu;
-use super::{Audience, Chat, ChatError, ChatEvent, Reply};
+use super::{Audience, Block, Chat, ChatError, ChatEvent, Place, Reply};
 use crate::domain::message::{Account, MessageRef, RoomId};
 use crate::domain::names::PersonName;
 use crate::secret::Secret;
@@ -164,6 +164,13 @@ impl Discord {
         Ok(guild)
     }
 
+    /// The server that a channel is of, if a reply leads to other messages of it; one whose links are missing is better than none.
+    async fn server_of(&self, channel: ChannelId, reply: &Reply) -> Option<GuildId> {
+        let to_messages =
+            |block: &Block| matches!(block, Block::Links(links) if links.iter().any(|link| matches!(link.to, Place::Message(_))));
+        if reply.body.iter().any(to_messages) { self.guild(channel).await.ok() } else { None }
+    }
+
     async fn show(&self, room: &RoomId, to: Option<&MessageRef>, reply: &Reply, key: &str) -> Result<MessageRef, ChatError> {
         let channel = self.channel(room)?;
         let mark = mark(room, key);
@@ -176,7 +183,7 @@ impl Discord {
         {
             return Ok(MessageRef { room: room.clone(), id: found.to_string() });
         }
-        let shown = render::shown(reply);
+        let shown = render::shown(reply, self.server_of(channel, reply).await);
         let called: Vec<UserId> = shown
             .calls
             .iter()
@@ -260,7 +267,7 @@ impl Chat for Discord {
 
     async fn edit(&self, message: &MessageRef, reply: &Reply, last: bool) -> Result<(), ChatError> {
         let (channel, id) = self.place(message)?;
-        let shown = render::shown(reply);
+        let shown = render::shown(reply, self.server_of(channel, reply).await);
         let embed = (!shown.description.is_empty()).then(|| CreateEmbed::new().description(shown.description).colour(shown.colour));
         let mut edit = EditMessage::new()
             .content(shown.content)

@@ -3,10 +3,13 @@
 //! All text is escaped: nothing in it is markup but the code that a pair of backticks makes. A table that a phone would wrap is
 //! shown as a list, one row an item. What doesn't fit goes whole into a file.
 
+use serenity::all::GuildId;
 use unicode_width::UnicodeWidthStr;
 
+use super::PLATFORM;
 use crate::chat::text::{self, Part};
-use crate::chat::{Block, Offer, Reply, Tone};
+use crate::chat::{Block, Link, Offer, Place, Reply, Tone};
+use crate::domain::message::MessageRef;
 use crate::domain::names::PersonName;
 
 /// The most that an embed's description may have, less some room; Discord counts UTF-16 units up to 4,096.
@@ -35,13 +38,13 @@ pub(super) struct Shown {
     pub calls: Vec<PersonName>,
 }
 
-/// A reply as it is shown.
-pub(super) fn shown(reply: &Reply) -> Shown {
-    let title = format!("{} {}", text::sign(reply.tone), markdown(&reply.title));
+/// A reply as it is shown. `server` is the one that the room is of; without it no link leads to another message.
+pub(super) fn shown(reply: &Reply, server: Option<GuildId>) -> Shown {
+    let title = markdown(&format!("{} {}", text::sign(reply.tone), reply.title));
     let (content, title_fits) = cut(&title, CONTENT);
     let mut description = String::new();
     let mut fits = title_fits;
-    for part in reply.body.iter().flat_map(block) {
+    for part in reply.body.iter().flat_map(|part| block(part, server)) {
         let longer = units(&description) + 1 + units(&part);
         if longer > DESCRIPTION {
             fits = false;
@@ -74,10 +77,14 @@ fn colour(tone: Tone) -> u32 {
 }
 
 /// The parts of a block that may be parted from each other.
-fn block(block: &Block) -> Vec<String> {
+fn block(block: &Block, server: Option<GuildId>) -> Vec<String> {
     match block {
         Block::Line(line) => vec![markdown(line)],
         Block::Table { header, rows } => table(header, rows),
+        Block::Links(links) => {
+            let links: Vec<String> = links.iter().filter_map(|link| linked(link, server)).collect();
+            if links.is_empty() { Vec::new() } else { vec![links.join(" · ")] }
+        }
         Block::Offers(_) | Block::Calls(_) => Vec::new(),
         Block::Output(output) => {
             let lines = text::output_lines(output);
@@ -86,6 +93,17 @@ fn block(block: &Block) -> Vec<String> {
             fenced(&lines)
         }
     }
+}
+
+/// A link, if it leads anywhere.
+fn linked(link: &Link, server: Option<GuildId>) -> Option<String> {
+    let address = match &link.to {
+        Place::Page(address) => Some(address.replace('(', "%28").replace(')', "%29")).filter(|address| is_address(address))?,
+        Place::Message(MessageRef { room, id }) => {
+            format!("https://discord.com/channels/{}/{}/{id}", server?, room.0.strip_prefix(PLATFORM)?)
+        }
+    };
+    Some(format!("[{}]({address})", escaped(&text::clean(&link.label))))
 }
 
 /// Lines as they are; in several fences if they are many, so that each fits.
@@ -210,6 +228,10 @@ mod tests {
         Reply { tone: Tone::Bad, title: title.to_owned(), body }
     }
 
+    fn shown_alone(reply: &Reply) -> Shown {
+        shown(reply, None)
+    }
+
     fn strings(cells: &[&str]) -> Vec<String> {
         cells.iter().map(|cell| (*cell).to_owned()).collect()
     }
@@ -236,27 +258,40 @@ mod tests {
 
     #[test]
     fn output_cannot_break_out_of_its_fence() {
-        let shown = shown(&reply("x", vec![Block::Output("a\n```\n@everyone\n```b".to_owned())]));
+        let shown = shown_alone(&reply("x", vec![Block::Output("a\n```\n@everyone\n```b".to_owned())]));
         assert_eq!(shown.description.matches("```").count(), 2);
         assert!(shown.description.starts_with("```\na\n") && shown.description.ends_with("b\n```"), "{}", shown.description);
     }
 
     #[test]
+    fn a_link_leads_to_a_page_or_to_a_message_of_the_same_server() {
+        let page = |address: &str| Link { label: "build_42".to_owned(), to: Place::Page(address.to_owned()) };
+        let message = MessageRef { room: crate::domain::message::RoomId("discord:901".to_owned()), id: "77".to_owned() };
+        let message = Link { label: "#1".to_owned(), to: Place::Message(message) };
+        let links = vec![page("https://ci.example.org/a_(b)/42"), page("https://x](https://evil.example"), message];
+        let reply = reply("x", vec![Block::Links(links)]);
+        let build = "[build\\_42](https://ci.example.org/a_%28b%29/42)";
+        assert_eq!(shown_alone(&reply).description, build);
+        let with_message = format!("{build} · [#1](https://discord.com/channels/5/901/77)");
+        assert_eq!(shown(&reply, Some(GuildId::new(5))).description, with_message);
+    }
+
+    #[test]
     fn a_narrow_table_has_columns_and_a_wide_one_is_a_list() {
         let narrow = Block::Table { header: strings(&["host", "runs"]), rows: vec![strings(&["web1", "build-42"])] };
-        assert_eq!(shown(&reply("x", vec![narrow])).description, "```\nhost  runs\nweb1  build-42\n```");
+        assert_eq!(shown_alone(&reply("x", vec![narrow])).description, "```\nhost  runs\nweb1  build-42\n```");
         let wide = Block::Table {
             header: strings(&["host", "steps", "result"]),
             rows: vec![strings(&["web@appserver1", "✓ start  ✓ healthy  ✓ stop", "stopped, 0.0 s"]), strings(&["x_y", "", ""])],
         };
         let expected = "**web@appserver1**  ✓ start  ✓ healthy  ✓ stop · stopped, 0.0 s\n**x\\_y**";
-        assert_eq!(shown(&reply("x", vec![wide])).description, expected);
+        assert_eq!(shown_alone(&reply("x", vec![wide])).description, expected);
     }
 
     #[test]
     fn what_does_not_fit_is_in_the_file() {
         let long: Vec<Block> = (0..500).map(|n| Block::Line(format!("line {n} of many"))).collect();
-        let shown = shown(&reply(&"t_".repeat(2000), long));
+        let shown = shown_alone(&reply(&"t_".repeat(2000), long));
         assert!(units(&shown.content) <= CONTENT && shown.content.ends_with('…'));
         assert!(units(&shown.description) <= 4096 && shown.description.ends_with("the rest is in the file"));
         assert!(shown.whole.unwrap().contains("line 499 of many"));
@@ -266,7 +301,7 @@ mod tests {
         #[test]
         fn whatever_is_said_it_fits_and_is_clean(title in any::<String>(), line in any::<String>(), output in any::<String>()) {
             let table = Block::Table { header: strings(&["a"]), rows: vec![vec![line.clone(), title.clone()]] };
-            let shown = shown(&reply(&title, vec![Block::Line(line), table, Block::Output(output)]));
+            let shown = shown_alone(&reply(&title, vec![Block::Line(line), table, Block::Output(output)]));
             prop_assert!(units(&shown.content) <= CONTENT && units(&shown.description) <= 4096);
             prop_assert!(!shown.content.contains(char::is_control));
             prop_assert!(!shown.description.contains(|c: char| c != '\n' && c.is_control()));

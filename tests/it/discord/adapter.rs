@@ -95,6 +95,59 @@ async fn what_was_written_while_no_session_lived_is_fetched_once_and_in_order() 
 }
 
 #[tokio::test]
+async fn what_is_told_late_and_in_another_order_is_passed_on_once() {
+    let server = Server::new().await;
+    let mut events = heard(&server.discord, None).await;
+    let fake = &server.fake;
+    fake.hold();
+    for n in 0..5 {
+        fake.say("anna", &format!("held {n}"));
+    }
+    fake.release(|held| held.reverse());
+    let mut texts = Vec::new();
+    while texts.len() < 5 {
+        texts.push(text(&mut events).await);
+    }
+    assert_eq!(texts, ["held 4", "held 3", "held 2", "held 1", "held 0"]);
+
+    // One with a lower number is told after one with a higher one, and is lost with the session in between.
+    fake.hold();
+    fake.say("anna", "lost");
+    fake.say("anna", "told");
+    fake.release(|held| drop(held.remove(0)));
+    assert_eq!(text(&mut events).await, "told");
+    fake.forget_sessions();
+    fake.until("a new session", |fake| (fake.connections().0 == 2).then_some(())).await;
+    assert_eq!(soon(events.recv()).await, Some(ChatEvent::Connected { room: room() }));
+    assert_eq!(text(&mut events).await, "lost");
+    fake.say("anna", "last");
+    assert_eq!(text(&mut events).await, "last");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_dead_without_a_word_is_replaced() {
+    let server = Server::new().await;
+    let fake = &server.fake;
+    fake.beat_every(Duration::from_millis(100));
+    let mut events = heard(&server.discord, None).await;
+    fake.until("signs of life", |fake| (fake.beats() > 3).then_some(())).await;
+    assert_eq!(fake.connections(), (1, 0), "it lives");
+    fake.is_numb(true);
+    fake.hold();
+    fake.say("anna", "unheard");
+    fake.until("another session", |fake| (fake.connections().0 == 2).then_some(())).await;
+    fake.is_numb(false);
+    let told = async {
+        loop {
+            if let Some(ChatEvent::Message(message)) = events.recv().await {
+                return message.text;
+            }
+        }
+    };
+    assert_eq!(soon(told).await, "unheard");
+}
+
+#[tokio::test]
 async fn a_new_start_fetches_what_was_written_since_the_last() {
     let server = Server::new().await;
     let since = Timestamp::now() - jiff::SignedDuration::from_secs(60);
@@ -134,6 +187,8 @@ async fn a_reaction_that_is_told_again_is_passed_on_once() {
     server.fake.repeat(1);
     server.fake.say("anna", "done");
     assert!(matches!(soon(events.recv()).await, Some(ChatEvent::Reacted { .. })));
+    // Whether it is another one is a matter of looking.
+    assert_eq!(soon(events.recv()).await, Some(ChatEvent::Connected { room: room() }));
     assert_eq!(text(&mut events).await, "done");
 }
 

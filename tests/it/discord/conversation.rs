@@ -3,7 +3,8 @@
 use shipmate::bot::{Bot, Commands, Habits, Parts as BotParts};
 use shipmate::clock::Clock;
 use shipmate::domain::build::{Build, BuildOutcome};
-use shipmate::domain::deployment::Found;
+use shipmate::domain::deployment::{Event, Found};
+use shipmate::domain::names::DeploymentId;
 use shipmate::engine::rehearsal::{Behaviour, Fault, Rehearsal};
 use shipmate::fleet::Fleet;
 use shipmate::http::Metrics;
@@ -33,6 +34,7 @@ announces = '(?<app>[\w-]+) (?<tag>build-\d+) (?:passed|(?<failed>failed))'
 
 [apps.antisocial]
 image = "registry.lan:5000/thraxil/antisocial"
+compare = "https://git.example.org/antisocial/compare/{from}...{to}"
 
 [apps.antisocial.environments.production]
 automatic = { branch = "main" }
@@ -129,7 +131,7 @@ impl Talk {
             outcome,
             number: None,
             digest: None,
-            commit: None,
+            commit: tag.strip_prefix("build-").map(|number| format!("{number:0>40}").parse().unwrap()),
             branch: Some("main".to_owned()),
             url: Some("https://ci.example.org/job/antisocial/42/".to_owned()),
             author: Some("Dora".to_owned()),
@@ -188,12 +190,45 @@ async fn a_build_is_announced_approved_deployed_put_back_and_reverted() {
     let (_, closing) = fake.sees(&["#2", "healthy web@appserver2 failed", "Put back"]).await;
     assert!(!closing.contains("-# ref") || closing.matches("-# ref").count() == 1, "{closing}");
 
-    talk.deploy(3, "build-43").await;
+    talk.announce("antisocial", "build-43").await;
+    let third = talk.deploy(3, "build-43").await;
+    let commits = |from: u64, to: u64| format!("https://git.example.org/antisocial/compare/{from:0>40}...{to:0>40}");
+    let build = "[build page of build-43](https://ci.example.org/job/antisocial/42/)";
+    let (_, closing) = fake.sees(&["#3 antisocial production runs build-43"]).await;
+    assert!(closing.contains(&format!("{build} · [commits since build-41]({})", commits(41, 43))), "{closing}");
     fake.say("anna", "!revert antisocial");
-    fake.sees(&["#4 antisocial production runs build-41"]).await;
+    let (_, closing) = fake.sees(&["#4 antisocial production runs build-41"]).await;
+    let takes_back = format!("[commits since build-41, which it takes back]({})", commits(41, 43));
+    let reverts = format!("[#3, which it reverts](https://discord.com/channels/900/901/{third})");
+    assert!(closing.contains(&format!("{takes_back} · {reverts}")), "{closing}");
     // The channel is for one app.
     assert!(!fake.texts().iter().any(|text| text.contains("blog")), "{}", fake.texts().join("\n---\n"));
     assert!(fake.of_the_bot().iter().all(|(_, shown)| shown.allowed_mentions["parse"] == serde_json::json!([])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vote_that_is_told_after_it_was_taken_back_starts_nothing() {
+    let talk = Talk::new().await;
+    let fake = talk.fake();
+    fake.say("anna", "!deploy antisocial build-41");
+    let (call, _) = fake.sees(&["#1 deploy", "needs 1 vote"]).await;
+    fake.hold();
+    fake.put_reaction("carl", call, "✅");
+    fake.take_reaction("carl", call, "✅");
+    fake.release(|held| held.reverse());
+    let first = DeploymentId(1);
+    let mut facts = talk.ledger.subscribe();
+    let withdrawn = async {
+        let is = |(_, event): &(Timestamp, Event)| matches!(event, Event::ApprovalWithdrawn { .. });
+        while !talk.ledger.events(first).unwrap().iter().any(is) {
+            facts.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), withdrawn).await.expect("the vote stays");
+    let state = talk.ledger.state(first).unwrap().unwrap();
+    assert!(state.started_at.is_none() && state.votes.is_empty(), "{state:?}");
+    fake.put_reaction("carl", call, "✅");
+    fake.sees(&["#1 antisocial production runs build-41"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -306,7 +341,7 @@ async fn while_discord_is_down_deployments_go_on_and_the_channel_is_mended_after
     talk.rehearsal.go_on();
     let mut facts = talk.ledger.subscribe();
     let over = async {
-        while !talk.ledger.state(shipmate::domain::names::DeploymentId(1)).unwrap().unwrap().phase.is_final() {
+        while !talk.ledger.state(DeploymentId(1)).unwrap().unwrap().phase.is_final() {
             facts.changed().await.unwrap();
         }
     };
@@ -333,7 +368,7 @@ async fn a_vote_and_a_command_of_the_time_between_two_lives_count_once() {
     talk.fake().say("anna", "!history antisocial");
     talk.start().await;
     talk.fake().sees(&["#1 antisocial production runs build-41"]).await;
-    let state = talk.ledger.state(shipmate::domain::names::DeploymentId(1)).unwrap().unwrap();
+    let state = talk.ledger.state(DeploymentId(1)).unwrap().unwrap();
     assert!(state.votes.values().all(|vote| vote.found == Found::AfterReconnect) && state.votes.len() == 1, "{:?}", state.votes);
     talk.fake().say("anna", "!apps");
     talk.fake().sees(&["apps", "blog"]).await;

@@ -68,6 +68,13 @@ struct State {
     /// Whether the bot may read messages, and what it may do in the server.
     reads: bool,
     permissions: u64,
+    /// What happened and isn't told yet, by session; `None` = all is told at once.
+    held: Option<Vec<(String, Value)>>,
+    /// How often the bot has to give a sign of life; `None` = as often as Discord asks for it.
+    beat_every: Option<Duration>,
+    beats: usize,
+    /// No sign of life is answered any more.
+    is_numb: bool,
     /// The close code that each IDENTIFY is answered with, and the intents that it refuses.
     refuses: Option<(u16, u64)>,
 }
@@ -94,6 +101,13 @@ struct Session {
     seq: u64,
     log: Vec<Value>,
     to: Option<mpsc::UnboundedSender<Frame>>,
+}
+
+impl Session {
+    /// A connection that broke is noticed by its other end.
+    fn tell(&self, event: &Value) {
+        let _ = self.to.as_ref().map(|to| to.send(Frame::Text(event.to_string())));
+    }
 }
 
 /// So many changes of messages in a channel in a time.
@@ -457,11 +471,38 @@ impl Fake {
     pub fn repeat(&self, events: usize) {
         let state = self.state();
         for session in state.sessions.values() {
-            let Some(to) = &session.to else { continue };
-            for event in session.log.iter().rev().take(events).rev() {
-                let _ = to.send(Frame::Text(event.to_string()));
-            }
+            session.log.iter().rev().take(events).rev().for_each(|event| session.tell(event));
         }
+    }
+
+    /// From now on nothing that happens is told.
+    pub fn hold(&self) {
+        self.state().held = Some(Vec::new());
+    }
+
+    /// Tells what was held back, in the order that `order` puts it in; from now on all is told at once again.
+    pub fn release(&self, order: impl FnOnce(&mut Vec<(String, Value)>)) {
+        let mut state = self.state();
+        let mut held = state.held.take().unwrap();
+        order(&mut held);
+        for (session, event) in held {
+            state.sessions[&session].tell(&event);
+        }
+    }
+
+    /// New connections have to give a sign of life this often.
+    pub fn beat_every(&self, every: Duration) {
+        self.state().beat_every = Some(every);
+    }
+
+    /// How many signs of life there were.
+    pub fn beats(&self) -> usize {
+        self.state().beats
+    }
+
+    /// Whether signs of life go unanswered: the connection looks alive and is dead.
+    pub fn is_numb(&self, numb: bool) {
+        self.state().is_numb = numb;
     }
 
     fn send_all(&self, frame: &Frame) {
@@ -479,7 +520,8 @@ impl Fake {
         let Ok(socket) = tokio_tungstenite::accept_async(stream).await else { return };
         let (mut write, mut read) = socket.split();
         let (to, mut out) = mpsc::unbounded_channel();
-        let hello = json!({"op": 10, "d": {"heartbeat_interval": 41250}});
+        let every = self.state().beat_every.unwrap_or(Duration::from_millis(41_250)).as_millis();
+        let hello = json!({"op": 10, "d": {"heartbeat_interval": u64::try_from(every).unwrap()}});
         if write.send(Frame::Text(hello.to_string())).await.is_err() {
             return;
         }
@@ -498,7 +540,7 @@ impl Fake {
                     Some(Ok(Frame::Text(text))) => {
                         let told: Value = serde_json::from_str(&text).unwrap();
                         let answer = match told["op"].as_u64() {
-                            Some(1) => Some(json!({"op": 11})),
+                            Some(1) => self.beat(),
                             Some(2) => match self.identify(&told["d"], &mut to) {
                                 Ok(()) => None,
                                 Err(code) => {
@@ -519,6 +561,15 @@ impl Fake {
                 },
             }
         }
+    }
+
+    fn beat(&self) -> Option<Value> {
+        let mut state = self.state();
+        state.beats += 1;
+        let answer = (!state.is_numb).then(|| json!({"op": 11}));
+        drop(state);
+        self.touch();
+        answer
     }
 
     fn identify(&self, told: &Value, to: &mut Option<mpsc::UnboundedSender<Frame>>) -> Result<(), u16> {
@@ -550,10 +601,7 @@ impl Fake {
         let from = told["seq"].as_u64().unwrap();
         let Some(session) = state.sessions.get_mut(&name) else { return Some(json!({"op": 9, "d": false})) };
         session.to = to.take();
-        let to = session.to.as_ref().unwrap();
-        for event in session.log.iter().filter(|event| event["s"].as_u64().unwrap() > from) {
-            let _ = to.send(Frame::Text(event.to_string()));
-        }
+        session.log.iter().filter(|event| event["s"].as_u64().unwrap() > from).for_each(|event| session.tell(event));
         state.resumed += 1;
         state.emit_to(&name, "RESUMED", json!({}));
         drop(state);
@@ -637,13 +685,15 @@ impl State {
         }
     }
 
-    fn emit_to(&mut self, session: &str, name: &str, data: Value) {
-        let session = self.sessions.get_mut(session).unwrap();
+    fn emit_to(&mut self, of: &str, name: &str, data: Value) {
+        let session = self.sessions.get_mut(of).unwrap();
         session.seq += 1;
         let event = json!({"op": 0, "t": name, "s": session.seq, "d": data});
         session.log.push(event.clone());
-        // A connection that broke is noticed by its other end.
-        let _ = session.to.as_ref().map(|to| to.send(Frame::Text(event.to_string())));
+        match &mut self.held {
+            Some(held) if !matches!(name, "READY" | "RESUMED") => held.push((of.to_owned(), event)),
+            _ => session.tell(&event),
+        }
     }
 
     fn react(&mut self, user: u64, message: u64, emoji: &str) {
@@ -807,6 +857,7 @@ async fn offer(Part(fake): Part<Fake>, Json(commands): Json<Value>) -> Response 
             command["id"] = json!("5");
             command["application_id"] = json!("77");
             command["version"] = json!("1");
+            command["type"] = json!(1);
             command
         })
         .collect();

@@ -130,7 +130,7 @@ async fn deploy(fake: &Fake, number: usize, busy: bool) -> Duration {
             }
         });
     }
-    fake.sees(&[&format!("antisocial production runs build-{number}:")]).await;
+    fake.sees(&[&format!("antisocial production runs build-{number}"), "deploy by anna"]).await;
     begin.elapsed()
 }
 

@@ -4,6 +4,7 @@
 //! passed on once. Then the bot is told that the room is there, and looks at the emojis itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,7 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::gateway::{Connection, Ended, Heard};
 use super::rest::trouble;
-use super::{Discord, account, interactions};
+use super::{Discord, PAGE, account, interactions};
 use crate::chat::ChatEvent;
 use crate::domain::message::{Message, MessageRef, RoomId};
 
@@ -36,9 +37,6 @@ const FETCH_AGAIN: Duration = Duration::from_secs(15);
 /// How far before the newest message is looked for missed ones: Discord doesn't tell them strictly in the order of their numbers.
 const OVERLAP: Duration = Duration::from_secs(10);
 
-/// How many messages Discord tells at once.
-const PAGE: u8 = 100;
-
 /// The most messages of a room that are fetched after a gap; the newest count.
 const MISSED: usize = 1000;
 
@@ -51,6 +49,7 @@ const EPOCH: i64 = 1_420_070_400_000;
 /// Listens until nobody wants to hear any more.
 pub(super) async fn listen(discord: &Discord, to: mpsc::Sender<ChatEvent>, since: Option<Timestamp>) {
     let begin = first_at(since.unwrap_or_else(discord.now));
+    *discord.begin.lock().unwrap_or_else(PoisonError::into_inner) = Some(begin);
     let rooms = discord.channels.iter().map(|(room, channel)| (*channel, Room::new(room.clone(), begin))).collect();
     let mut ears = Ears { discord, to, rooms, reacted: BTreeMap::new(), me: None };
     let (mut reads, mut retry) = (true, RETRY_FIRST);
@@ -391,7 +390,7 @@ pub(super) fn plain(emoji: &str) -> String {
 }
 
 /// The first number that a message of this time can have.
-fn first_at(time: Timestamp) -> MessageId {
+pub(super) fn first_at(time: Timestamp) -> MessageId {
     let milliseconds = u64::try_from(time.as_millisecond() - EPOCH).unwrap_or_default();
     MessageId::new((milliseconds << 22).max(1))
 }

@@ -20,6 +20,7 @@ mod rest;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -52,6 +53,13 @@ const CALLED: usize = 5;
 
 /// How many posts are remembered.
 const POSTED: usize = 256;
+
+/// How many messages Discord tells at once, and how often it is asked for more to find one of its own.
+const PAGE: u8 = 100;
+const PAGES: usize = 10;
+
+/// How far back a message of an earlier life is looked for when nobody said when that was.
+const LOOK_BACK: Duration = Duration::from_secs(3600);
 
 /// What stands before the mark of a message.
 const MARK: &str = "-# ref ";
@@ -88,6 +96,8 @@ pub struct Discord {
     channels: BTreeMap<RoomId, ChannelId>,
     prefix: String,
     now: fn() -> Timestamp,
+    /// Since when there may be messages that an earlier life didn't record.
+    begin: Mutex<Option<MessageId>>,
     me: OnceCell<UserId>,
     guilds: Mutex<BTreeMap<ChannelId, GuildId>>,
     /// The rooms in which a message may stand that nobody recorded: of an earlier life, or whose answer was lost.
@@ -130,6 +140,7 @@ impl Discord {
             channels,
             prefix: parts.prefix,
             now: parts.now,
+            begin: Mutex::default(),
             me: OnceCell::new(),
             guilds: Mutex::default(),
             posted: Mutex::default(),
@@ -232,13 +243,26 @@ impl Discord {
         self.unsure.lock().unwrap_or_else(PoisonError::into_inner).contains(room)
     }
 
-    /// The message with a mark, among the newest of the channel: Discord itself knows a nonce for some minutes only.
+    /// The message with a mark, among those of the time since the earlier life: Discord itself knows a nonce for some minutes only.
     async fn marked(&self, channel: ChannelId, mark: &str) -> Result<Option<MessageId>, ChatError> {
         let me = self.me().await?;
-        let newest = channel.messages(&self.http, GetMessages::new().limit(100)).await;
-        let newest = newest.map_err(|error| ChatError::Unavailable(trouble(&error)))?;
-        let ours = newest.into_iter().filter(|message| message.author.id == me);
-        Ok(ours.filter(|message| message.content.ends_with(&format!("\n{MARK}{mark}"))).map(|message| message.id).next())
+        let begin = *self.begin.lock().unwrap_or_else(PoisonError::into_inner);
+        let begin = begin.unwrap_or_else(|| listen::first_at((self.now)() - LOOK_BACK));
+        let end = format!("\n{MARK}{mark}");
+        let mut oldest = None;
+        for _ in 0..PAGES {
+            let page = GetMessages::new().limit(PAGE);
+            let page = oldest.map_or(page, |oldest| page.before(oldest));
+            let page = channel.messages(&self.http, page).await.map_err(|error| ChatError::Unavailable(trouble(&error)))?;
+            if let Some(found) = page.iter().find(|message| message.author.id == me && message.content.ends_with(&end)) {
+                return Ok(Some(found.id));
+            }
+            oldest = page.iter().map(|message| message.id).min();
+            if page.len() < usize::from(PAGE) || oldest.is_none_or(|oldest| oldest < begin) {
+                break;
+            }
+        }
+        Ok(None)
     }
 
     fn is_in_trouble(&self, why: Option<String>) {

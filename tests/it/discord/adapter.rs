@@ -196,8 +196,11 @@ async fn a_reaction_that_is_told_again_is_passed_on_once() {
 async fn a_post_whose_answer_was_lost_is_found_again_also_by_a_later_life() {
     let server = Server::new().await;
     let first = server.discord.post(&room(), &reply("only once"), "1").await.unwrap();
-    // Discord knows a nonce for some minutes only.
+    // Discord knows a nonce for some minutes only, and people write a lot meanwhile.
     server.fake.forget_nonces();
+    for n in 0..250 {
+        server.fake.say("anna", &format!("lunch? {n}"));
+    }
     let later = Discord::new(parts(&server.fake)).unwrap();
     assert_eq!(later.post(&room(), &reply("only once"), "1").await.unwrap(), first);
     let second = later.post(&room(), &reply("another"), "2").await.unwrap();

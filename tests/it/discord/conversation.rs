@@ -1,13 +1,13 @@
 //! A whole conversation in Discord: the real bot and the real adapter, on hosts that are rehearsed.
 
-use shipmate::bot::{Bot, Commands, Habits, Parts as BotParts};
+use shipmate::bot::{Bot, Commands, Habits, Parts as BotParts, Vitals};
 use shipmate::clock::Clock;
 use shipmate::domain::build::{Build, BuildOutcome};
 use shipmate::domain::deployment::{Event, Found};
 use shipmate::domain::names::DeploymentId;
 use shipmate::engine::rehearsal::{Behaviour, Fault, Rehearsal};
 use shipmate::fleet::Fleet;
-use shipmate::http::Metrics;
+use shipmate::http::{Condition, Health, Metrics};
 use shipmate::runbook::{Catalog, Prefix};
 use shipmate::secret::Redactor;
 use shipmate::store::Ledger;
@@ -60,7 +60,14 @@ struct Talk {
     rehearsal: Rehearsal,
     fleet: Arc<Fleet>,
     folder: tempfile::TempDir,
-    life: Option<(tokio::task::JoinHandle<()>, CancellationToken)>,
+    life: Option<Life>,
+}
+
+/// A bot that runs.
+struct Life {
+    bot: Bot,
+    end: tokio::task::JoinHandle<()>,
+    shutdown: CancellationToken,
 }
 
 impl Talk {
@@ -102,18 +109,44 @@ impl Talk {
         });
         let bot = bot.await.unwrap();
         let shutdown = CancellationToken::new();
-        let stop = shutdown.clone();
-        let life = tokio::spawn(async move {
-            bot.run(stop).await;
+        let (running, stop) = (bot.clone(), shutdown.clone());
+        let end = tokio::spawn(async move {
+            running.run(stop).await;
         });
-        self.life = Some((life, shutdown));
+        self.life = Some(Life { bot, end, shutdown });
         self.fake().until("a session", |fake| (fake.connections().0 > before).then_some(())).await;
     }
 
     async fn stop(&mut self) {
-        let (life, shutdown) = self.life.take().unwrap();
+        let Life { end, shutdown, .. } = self.life.take().unwrap();
         shutdown.cancel();
-        life.await.unwrap();
+        end.await.unwrap();
+    }
+
+    /// Waits until /healthz says something of the chat, or nothing.
+    async fn healthz(&self, words: Option<&str>) {
+        let vitals = Vitals(self.life.as_ref().unwrap().bot.clone());
+        let says = || match vitals.report().parts.into_iter().find(|(part, _)| *part == "chat") {
+            Some((_, Condition::Degraded(why))) => Some(why),
+            _ => None,
+        };
+        let wait = async {
+            while says().is_some() != words.is_some() || !words.is_none_or(|words| says().is_some_and(|why| why.contains(words))) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        assert!(tokio::time::timeout(Duration::from_secs(20), wait).await.is_ok(), "{words:?}: {:?}", says());
+    }
+
+    /// Waits for a deployment's end.
+    async fn is_over(&self, id: DeploymentId) {
+        let mut facts = self.ledger.subscribe();
+        let over = async {
+            while !self.ledger.state(id).unwrap().unwrap().phase.is_final() {
+                facts.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), over).await.expect("it waits for Discord");
     }
 
     fn fake(&self) -> &Fake {
@@ -339,13 +372,7 @@ async fn while_discord_is_down_deployments_go_on_and_the_channel_is_mended_after
     talk.rehearsal.hanging().await;
     fake.is_down(true);
     talk.rehearsal.go_on();
-    let mut facts = talk.ledger.subscribe();
-    let over = async {
-        while !talk.ledger.state(DeploymentId(1)).unwrap().unwrap().phase.is_final() {
-            facts.changed().await.unwrap();
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), over).await.expect("it waits for Discord");
+    talk.is_over(DeploymentId(1)).await;
     fake.is_down(false);
     fake.sees(&["#1 antisocial production runs build-41"]).await;
     let texts = fake.texts();
@@ -356,6 +383,32 @@ async fn while_discord_is_down_deployments_go_on_and_the_channel_is_mended_after
         texts.join("\n---\n")
     );
     assert!(!texts.iter().any(|text| text.contains("is running")), "{}", texts.join("\n---\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_keeps_it_from_its_channel_is_on_healthz_and_mended_afterwards() {
+    let talk = Talk::new().await;
+    let fake = talk.fake();
+    for (number, refused, words) in [
+        (1, (403, 50013), "`shipmate check` says which permission is missing"),
+        (2, (404, 10003), "it was deleted"),
+        (3, (401, 0), "SHIPMATE_DISCORD_TOKEN"),
+    ] {
+        talk.rehearsal.fault(Fault::apply("start web@appserver1").hangs());
+        fake.say("anna", &format!("!deploy antisocial build-4{number}"));
+        let (call, _) = fake.sees(&[&format!("#{number} deploy"), "needs 1 vote"]).await;
+        fake.put_reaction("carl", call, "✅");
+        talk.rehearsal.hanging().await;
+        fake.forbid(Some(refused));
+        talk.rehearsal.go_on();
+        talk.is_over(DeploymentId(number)).await;
+        talk.healthz(Some(words)).await;
+        fake.forbid(None);
+        fake.sees(&[&format!("#{number} antisocial production runs build-4{number}")]).await;
+        talk.healthz(None).await;
+    }
+    let closed = |text: &&String| text.contains("antisocial production runs");
+    assert_eq!(fake.texts().iter().filter(closed).count(), 3, "{}", fake.texts().join("\n---\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -59,6 +59,8 @@ struct State {
     identified: usize,
     resumed: usize,
     is_down: bool,
+    /// Why nothing may be done in the channel: status and code.
+    forbids: Option<(u16, u64)>,
     limits: Option<Limits>,
     /// The names of the threads, by their messages.
     threads: BTreeMap<u64, String>,
@@ -421,6 +423,11 @@ impl Fake {
         }
     }
 
+    /// From now on whatever is asked about the channel is refused so, or it is granted again.
+    pub fn forbid(&self, refused: Option<(u16, u64)>) {
+        self.state().forbids = refused;
+    }
+
     /// Cuts all connections of the gateway. Their sessions can be taken up.
     pub fn cut(&self) {
         self.state().sessions.values_mut().for_each(|session| session.to = None);
@@ -768,6 +775,9 @@ async fn admit(Part(fake): Part<Fake>, request: Request, next: Next) -> Response
         if state.is_down {
             return error(502, 0, "down");
         }
+        if let (Some((status, code)), true) = (state.forbids, asked.contains("/channels/")) {
+            return error(status, code, "as the test wants it");
+        }
         if let Some(at) = state.faults.iter().position(|(wanted, ..)| asked.starts_with(wanted)) {
             let (_, status, body) = state.faults.remove(at);
             return (StatusCode::from_u16(status).unwrap(), Json(body)).into_response();
@@ -968,10 +978,16 @@ async fn list(Part(fake): Part<Fake>, Path(channel): Path<u64>, Query(query): Qu
     let number = |name: &str| query.get(name).and_then(|text| text.parse::<u64>().ok());
     let limit = usize::try_from(number("limit").unwrap_or(50)).unwrap();
     let state = fake.state();
-    // After one: the first of those. Otherwise the last ones. The newest is told first either way.
+    // After one: the first of those. Otherwise the last ones before one, or at all. The newest is told first either way.
     let mut found: Vec<_> = match number("after") {
         Some(after) => state.messages.range(after + 1..).filter(|(_, said)| said.channel == channel).take(limit).collect(),
-        None => state.messages.iter().rev().filter(|(_, said)| said.channel == channel).take(limit).collect(),
+        None => state
+            .messages
+            .range(..number("before").unwrap_or(u64::MAX))
+            .rev()
+            .filter(|(_, said)| said.channel == channel)
+            .take(limit)
+            .collect(),
     };
     found.sort_by_key(|(id, _)| std::cmp::Reverse(**id));
     Json(found.into_iter().map(|(id, said)| state.shown(*id, said)).collect::<Vec<_>>()).into_response()

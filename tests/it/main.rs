@@ -10,6 +10,7 @@ mod chat_contract;
 mod commands;
 mod console;
 mod deployment;
+#[cfg(feature = "discord")]
 mod discord;
 mod disk;
 mod docs;

@@ -30,7 +30,7 @@ use serenity::all::{
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OnceCell, mpsc};
 
-pub use self::check::{Checked, permissions};
+pub use self::check::permissions;
 use self::rest::{Access, about, trouble};
 use super::menu::Menu;
 use super::{Audience, Chat, ChatError, ChatEvent, Reply};

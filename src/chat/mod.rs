@@ -33,6 +33,13 @@ use crate::domain::names::PersonName;
 pub enum ChatEvent {
     /// A person wrote something new.
     Message(Message),
+    /// A person wrote something that can't be read, since it is encrypted and its key hasn't come. If it comes, the message does.
+    Unreadable {
+        /// Which message.
+        message: MessageRef,
+        /// Who.
+        author: Account,
+    },
     /// A person put an emoji to a message.
     Reacted {
         /// Which message.

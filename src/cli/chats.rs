@@ -106,7 +106,7 @@ impl Chats {
     ///
     /// # Errors
     /// With what can't be used, and why.
-    #[cfg_attr(not(any(feature = "discord", feature = "matrix")), expect(unused_variables, reason = "no service is built in"))]
+    #[cfg_attr(not(feature = "discord"), expect(unused_variables, reason = "only Discord has a menu"))]
     pub(super) fn of(world: &World, settings: &Settings, menu: Option<Arc<dyn Menu>>) -> Result<Chats, String> {
         Ok(Chats {
             #[cfg(feature = "discord")]
@@ -117,6 +117,7 @@ impl Chats {
     }
 
     /// The adapters, for the bot.
+    #[cfg_attr(not(any(feature = "discord", feature = "matrix")), expect(unused_mut, reason = "no service is built in"))]
     pub(super) fn into_all(self) -> Vec<Arc<dyn Chat>> {
         let mut all: Vec<Arc<dyn Chat>> = Vec::new();
         #[cfg(feature = "discord")]
@@ -127,6 +128,7 @@ impl Chats {
     }
 
     /// Looks at each service: its name, and what was found.
+    #[cfg_attr(not(any(feature = "discord", feature = "matrix")), expect(unused_mut, reason = "no service is built in"))]
     pub(super) async fn check(&self) -> Vec<(&'static str, Vec<Checked>)> {
         let mut all = Vec::new();
         #[cfg(feature = "discord")]

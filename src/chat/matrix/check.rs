@@ -30,8 +30,8 @@ impl Matrix {
             Ok(client) => client,
             Err(why) => return vec![Checked::new("login", Err(why))],
         };
-        let kept = Folder::open(&parts.store).and_then(|folder| Ok((folder.session()?, folder)));
-        let (kept, folder) = match kept {
+        let folder = Folder::at(&parts.store);
+        let kept = match folder.session() {
             Ok(kept) => kept,
             Err(error) => return vec![Checked::new("login", Err(format!("{}: {error}", parts.store.display())))],
         };

@@ -47,6 +47,11 @@ impl Folder {
         Ok(Folder { path: path.to_path_buf() })
     }
 
+    /// The folder as it is, for a look: it may not be there.
+    pub fn at(path: &Path) -> Folder {
+        Folder { path: path.to_path_buf() }
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -1,19 +1,12 @@
 //! A whole conversation in Discord: the real bot and the real adapter, on hosts that are rehearsed.
 
-use shipmate::bot::{Bot, Commands, Habits, Parts as BotParts};
-use shipmate::clock::Clock;
-use shipmate::domain::build::{Build, BuildOutcome};
+use shipmate::chat::menu::Menu;
+use shipmate::domain::build::BuildOutcome;
 use shipmate::domain::deployment::Found;
-use shipmate::engine::rehearsal::{Behaviour, Fault, Rehearsal};
-use shipmate::fleet::Fleet;
-use shipmate::http::Metrics;
-use shipmate::runbook::{Catalog, Prefix};
-use shipmate::secret::Redactor;
-use shipmate::store::Ledger;
-use tokio_util::sync::CancellationToken;
+use shipmate::engine::rehearsal::Fault;
 
 use super::*;
-use crate::sample::{name, release};
+use crate::play::Play;
 
 const FLEET: &str = r#"
 [people.anna]
@@ -54,11 +47,7 @@ health = { running = "1s" }
 /// A bot in Discord, and the people there.
 struct Talk {
     server: Server,
-    ledger: Ledger,
-    rehearsal: Rehearsal,
-    fleet: Arc<Fleet>,
-    folder: tempfile::TempDir,
-    life: Option<(tokio::task::JoinHandle<()>, CancellationToken)>,
+    play: Play,
 }
 
 impl Talk {
@@ -66,52 +55,17 @@ impl Talk {
         let server = Server::new().await;
         assert_eq!((server.fake.user("anna"), server.fake.user("carl")), (100, 101));
         server.fake.give_role("carl", 7);
-        let fleet = Fleet::parse("fleet.toml", FLEET).unwrap();
-        let rehearsal = Rehearsal::new(fleet.environment(&name("antisocial"), None).unwrap());
-        for number in 41..50 {
-            rehearsal.push(&release(&format!("build-{number}")), Behaviour::good());
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let mut talk = Talk { server, ledger: Ledger::in_memory(), rehearsal, fleet: Arc::new(fleet), folder, life: None };
+        let mut talk = Talk { server, play: Play::new(FLEET) };
         talk.start().await;
         talk
     }
 
     async fn start(&mut self) {
         let (before, _) = self.fake().connections();
-        let (catalog, fleet, ledger) = (Arc::new(Catalog::builtin().unwrap()), self.fleet.clone(), self.ledger.clone());
-        let menu = Commands { catalog: catalog.clone(), fleet, ledger };
-        let discord =
-            Discord::new(Parts { menu: Some(Arc::new(menu)), announcing: [room()].into(), ..parts(self.fake()) }).unwrap();
-        let bot = Bot::start(BotParts {
-            fleet: self.fleet.clone(),
-            catalog,
-            ledger: self.ledger.clone(),
-            engine: Arc::new(self.rehearsal.clone()),
-            chats: vec![Arc::new(discord)],
-            metrics: Metrics::new(),
-            prefix: Prefix::default(),
-            outputs: self.folder.path().join("outputs"),
-            output_keep: Duration::from_secs(3600),
-            redactor: Redactor::default(),
-            heartbeat: Some(self.folder.path().join("alive")),
-            habits: Habits { drift_every: Duration::ZERO, ..Habits::default() },
-            clock: Clock::system(),
-        });
-        let bot = bot.await.unwrap();
-        let shutdown = CancellationToken::new();
-        let stop = shutdown.clone();
-        let life = tokio::spawn(async move {
-            bot.run(stop).await;
-        });
-        self.life = Some((life, shutdown));
+        let menu = Some(Arc::new(self.play.menu()) as Arc<dyn Menu>);
+        let discord = Discord::new(Parts { menu, announcing: [room()].into(), ..parts(self.fake()) }).unwrap();
+        self.play.start(vec![Arc::new(discord)]).await;
         self.fake().until("a session", |fake| (fake.connections().0 > before).then_some(())).await;
-    }
-
-    async fn stop(&mut self) {
-        let (life, shutdown) = self.life.take().unwrap();
-        shutdown.cancel();
-        life.await.unwrap();
     }
 
     fn fake(&self) -> &Fake {
@@ -119,26 +73,7 @@ impl Talk {
     }
 
     async fn announce(&self, app: &str, tag: &str) {
-        self.announced(app, tag, BuildOutcome::Succeeded).await;
-    }
-
-    async fn announced(&self, app: &str, tag: &str, outcome: BuildOutcome) {
-        let build = Build {
-            app: name(app),
-            tag: name(tag),
-            outcome,
-            number: None,
-            digest: None,
-            commit: None,
-            branch: Some("main".to_owned()),
-            url: Some("https://ci.example.org/job/antisocial/42/".to_owned()),
-            author: Some("Dora".to_owned()),
-            message: Some("Make *everything* faster".to_owned()),
-            seconds: None,
-            source: "generic".to_owned(),
-            at: Timestamp::now(),
-        };
-        self.ledger.built(build, vec![format!("{app} {tag}")], Timestamp::now()).await.unwrap();
+        self.play.announce(app, tag, BuildOutcome::Succeeded).await;
     }
 
     /// Deploys a build with carl's vote; the closing message.
@@ -181,7 +116,7 @@ async fn a_build_is_announced_approved_deployed_put_back_and_reverted() {
     assert_eq!(fake.thread(closing).unwrap(), "#1 deploy antisocial production: → build-41");
 
     // The next one isn't healthy.
-    talk.rehearsal.fault(Fault::apply("healthy web@appserver2"));
+    talk.play.rehearsal.fault(Fault::apply("healthy web@appserver2"));
     fake.say("anna", "!deploy antisocial build-42");
     let (call, _) = fake.sees(&["#2 deploy", "needs 1 vote"]).await;
     fake.put_reaction("carl", call, "✅");
@@ -203,7 +138,7 @@ async fn slash_commands_suggest_and_buttons_count_like_typed_words() {
     for (tag, outcome) in
         [("build-41", BuildOutcome::Succeeded), ("build-42", BuildOutcome::Failed), ("build-43", BuildOutcome::Succeeded)]
     {
-        talk.announced("antisocial", tag, outcome).await;
+        talk.play.announce("antisocial", tag, outcome).await;
     }
     fake.until("the slash commands", |fake| fake.commands().contains(&"deploy".to_owned()).then_some(())).await;
     assert_eq!(fake.types("anna", "deploy", &[], "app", "an").await, ["antisocial"]);
@@ -299,18 +234,12 @@ async fn while_discord_is_down_deployments_go_on_and_the_channel_is_mended_after
     let fake = talk.fake();
     fake.say("anna", "!deploy antisocial build-41");
     let (call, _) = fake.sees(&["#1 deploy", "needs 1 vote"]).await;
-    talk.rehearsal.fault(Fault::apply("start web@appserver1").hangs());
+    talk.play.rehearsal.fault(Fault::apply("start web@appserver1").hangs());
     fake.put_reaction("carl", call, "✅");
-    talk.rehearsal.hanging().await;
+    talk.play.rehearsal.hanging().await;
     fake.is_down(true);
-    talk.rehearsal.go_on();
-    let mut facts = talk.ledger.subscribe();
-    let over = async {
-        while !talk.ledger.state(shipmate::domain::names::DeploymentId(1)).unwrap().unwrap().phase.is_final() {
-            facts.changed().await.unwrap();
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), over).await.expect("it waits for Discord");
+    talk.play.rehearsal.go_on();
+    talk.play.is_over(1).await;
     fake.is_down(false);
     fake.sees(&["#1 antisocial production runs build-41"]).await;
     let texts = fake.texts();
@@ -328,12 +257,12 @@ async fn a_vote_and_a_command_of_the_time_between_two_lives_count_once() {
     let mut talk = Talk::new().await;
     talk.fake().say("anna", "!deploy antisocial build-41");
     let (call, _) = talk.fake().sees(&["#1 deploy", "needs 1 vote"]).await;
-    talk.stop().await;
+    talk.play.stop().await;
     talk.fake().put_reaction("carl", call, "✅");
     talk.fake().say("anna", "!history antisocial");
     talk.start().await;
     talk.fake().sees(&["#1 antisocial production runs build-41"]).await;
-    let state = talk.ledger.state(shipmate::domain::names::DeploymentId(1)).unwrap().unwrap();
+    let state = talk.play.state(1);
     assert!(state.votes.values().all(|vote| vote.found == Found::AfterReconnect) && state.votes.len() == 1, "{:?}", state.votes);
     talk.fake().say("anna", "!apps");
     talk.fake().sees(&["apps", "blog"]).await;

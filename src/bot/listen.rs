@@ -16,7 +16,7 @@ use super::act::Acted;
 use super::{Bot, Refusal, act, actions, views};
 use crate::chat::{Audience, Became, Chat, ChatError, ChatEvent, Reply, Tone};
 use crate::domain::deployment::Occasion;
-use crate::domain::message::{Message, MessageRef, RoomId};
+use crate::domain::message::{Account, Doubt, Message, MessageRef, RoomId};
 use crate::domain::names::{DeploymentId, printable};
 use crate::domain::notice::Notice;
 use crate::domain::policy::Standing;
@@ -86,6 +86,7 @@ impl Bot {
                         self.became(&at, Became::Refused).await;
                     }
                 }
+                ChatEvent::Unreadable { message, author } => self.unreadable(message, author).await,
                 ChatEvent::Announced { message, text } => self.announced(&message, &text).await,
                 ChatEvent::Connected { room } => self.look_soon(&room),
                 ChatEvent::Closed => break Heard::Goodbye,
@@ -128,6 +129,15 @@ impl Bot {
 
     pub(super) fn chat_of(&self, room: &RoomId) -> Option<&Arc<dyn Chat>> {
         self.chats.iter().find(|chat| chat.rooms().contains(room))
+    }
+
+    /// Something that can't be read may have been a command: whoever wrote it is told, once.
+    async fn unreadable(&self, message: MessageRef, author: Account) {
+        match self.ledger.unreadable(message, author, self.now()).await {
+            Ok(_) => {}
+            Err(error @ LedgerError::Unfit(_)) => tracing::warn!(%error, "a message that can't be read was passed over"),
+            Err(error) => self.fail(&error),
+        }
     }
 
     /// A webhook's message announces a build, if it says so. Nobody signed it, so it is never deployed by itself.
@@ -211,7 +221,7 @@ impl Bot {
                 tracing::warn!(room = %message.at.room, "the newest build couldn't be named before it starts");
             }
         }
-        let occasion = self.occasion(&standing, asked.what())?;
+        let occasion = self.occasion(&standing, asked.what(), message.doubt)?;
         match act::act(self, &asked, Some(message.at.clone()), occasion).await? {
             // The live message is the answer.
             Acted::Started => Ok((None, Became::Started)),
@@ -231,11 +241,14 @@ impl Bot {
     }
 
     /// Whether a command is an emergency, for those whom the policy lets.
-    fn occasion(&self, standing: &Standing, asked: &Invocation) -> Result<Occasion, Refusal> {
+    fn occasion(&self, standing: &Standing, asked: &Invocation, doubt: Option<Doubt>) -> Result<Occasion, Refusal> {
         let Some(reason) = &asked.word else { return Ok(Occasion::Person) };
         let spec = self.environment(asked)?;
         if !access::may_hurry(&spec.policy, standing) {
             return Err(Refusal::Told(views::no_emergency(spec)));
+        }
+        if let (true, Some(doubt)) = (spec.policy.wants_proof(), doubt) {
+            return Err(Refusal::Told(views::unproven_emergency(doubt)));
         }
         Ok(Occasion::Emergency { reason: printable(reason, REASON) })
     }

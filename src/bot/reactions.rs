@@ -93,7 +93,11 @@ impl Bot {
                 self.became(&to, Became::Ignored).await;
             }
             ChatEvent::Deleted { message } => self.votes_lost(&message).await?,
-            ChatEvent::Connected { .. } | ChatEvent::Message(_) | ChatEvent::Announced { .. } | ChatEvent::Closed => {}
+            ChatEvent::Connected { .. }
+            | ChatEvent::Message(_)
+            | ChatEvent::Unreadable { .. }
+            | ChatEvent::Announced { .. }
+            | ChatEvent::Closed => {}
         }
         Ok(())
     }
@@ -104,8 +108,9 @@ impl Bot {
         Ok(match (self.post_at(to).await?, ballot) {
             (Some(Post::Votes { seq }), Some(ballot)) => {
                 let Some((id, call)) = self.open_call(seq)? else { return Ok(Ok(Became::Ignored)) };
-                let voted =
-                    self.vote(Given { id, plan: &call.hash, account: author, ballot, found: Found::Live, message: to }).await?;
+                let voted = self
+                    .vote(Given { id, plan: &call.hash, account: author, ballot, found: Found::Live, message: to, doubt: None })
+                    .await?;
                 Ok(if voted == Voted::Recorded { Became::Answered } else { Became::Refused })
             }
             (Some(Post::Live { id }), Some(Ballot::Reject)) => Err(Errand::Command(format!("cancel {}", id.0))),
@@ -131,7 +136,7 @@ impl Bot {
         let done = match errand {
             Errand::Command(line) => {
                 let text = self.prefix.typed(&line);
-                self.obey_emoji(&Message { at: to.clone(), author: author.clone(), text, received: self.now() }).await
+                self.obey_emoji(&Message { at: to.clone(), author: author.clone(), text, received: self.now(), doubt: None }).await
             }
             Errand::NotWell(id) => self.not_well(id, to, author).await.map(|()| Became::Answered),
             Errand::RunStale(seq) => self.run_stale(seq, to, author).await.map(|()| Became::Answered),

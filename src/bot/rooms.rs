@@ -19,7 +19,7 @@ use crate::domain::deployment::{DeploymentState, Event, Phase};
 use crate::domain::message::{MessageRef, RoomId};
 use crate::domain::names::DeploymentId;
 use crate::domain::news::News;
-use crate::domain::notice::About;
+use crate::domain::notice::{About, Notice};
 use crate::store::{LedgerError, Post, PostId, Told};
 
 /// The shortest time between two edits of a message.
@@ -209,10 +209,16 @@ impl Room {
         Ok(())
     }
 
-    /// The message of this room that asked for the deployment which a post is about.
+    /// The message of this room that a post is the answer to: what asked for the deployment, or could not be read.
     fn asked_by(&self, post: &Post) -> Result<Option<MessageRef>, LedgerError> {
-        let (Post::Live { id } | Post::Closing { id }) = post else { return Ok(None) };
-        self.cause(*id)
+        match post {
+            Post::Live { id } | Post::Closing { id } => self.cause(*id),
+            Post::Told { seq } => Ok(match self.bot.ledger.told(*seq)? {
+                Some((_, Told::Notice { notice: Notice::Unreadable { message, .. }, .. })) => Some(message),
+                Some(_) | None => None,
+            }),
+            Post::Build { .. } | Post::Votes { .. } => Ok(None),
+        }
     }
 
     /// The message of this room that asked for a deployment.

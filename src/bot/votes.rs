@@ -15,7 +15,7 @@ use super::{Bot, access, views};
 use crate::chat::{ChatError, Reply};
 use crate::domain::ballot::{Uncounted, may_vote};
 use crate::domain::deployment::{Call, DeploymentState, Event, Found, Phase};
-use crate::domain::message::{Account, MessageRef, RoomId};
+use crate::domain::message::{Account, Doubt, MessageRef, RoomId};
 use crate::domain::names::{DeploymentId, PersonName};
 use crate::domain::plan::PlanHash;
 use crate::domain::policy::{Standing, Strength};
@@ -42,6 +42,8 @@ pub(super) struct Given<'a> {
     pub found: Found,
     /// The message that the emoji is at, or that was typed.
     pub message: &'a MessageRef,
+    /// Why nobody can be sure whose it is.
+    pub doubt: Option<Doubt>,
 }
 
 /// Yes or no.
@@ -120,6 +122,9 @@ impl Bot {
     ) -> Result<Voted, LedgerError> {
         if call.strength == Strength::Typed && given.found != Found::Typed {
             return self.not_counted(given, Uncounted::TooWeak).await;
+        }
+        if let (Strength::Typed, Some(doubt)) = (call.strength, given.doubt) {
+            return self.not_counted(given, Uncounted::Unproven(doubt)).await;
         }
         if let Some(vote) = state.votes.get(&person) {
             let same = vote.account == *given.account;
@@ -301,7 +306,7 @@ impl Bot {
         let ballots = emojis.iter().filter_map(|(account, emoji)| Some((self.emojis.ballot(emoji)?, account)));
         let (no, yes): (Vec<_>, Vec<_>) = ballots.partition(|(ballot, _)| *ballot == Ballot::Reject);
         for (ballot, account) in no.into_iter().chain(yes) {
-            self.vote(Given { id, plan, account, ballot, found: Found::AfterReconnect, message }).await?;
+            self.vote(Given { id, plan, account, ballot, found: Found::AfterReconnect, message, doubt: None }).await?;
         }
         Ok(())
     }

@@ -4,11 +4,15 @@
 //! inside a text is a pair of backticks around what people may type or copy.
 
 mod board;
+mod checked;
 pub mod console;
+#[cfg(feature = "discord")]
 pub mod discord;
 mod emoji;
 mod input;
 pub mod local;
+#[cfg(feature = "matrix")]
+pub mod matrix;
 pub mod menu;
 pub mod news;
 pub mod text;
@@ -20,6 +24,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+pub use self::checked::Checked;
 use crate::domain::message::{Account, Message, MessageRef, RoomId};
 use crate::domain::names::PersonName;
 
@@ -28,6 +33,13 @@ use crate::domain::names::PersonName;
 pub enum ChatEvent {
     /// A person wrote something new.
     Message(Message),
+    /// A person wrote something that can't be read, since it is encrypted and its key hasn't come. If it comes, the message does.
+    Unreadable {
+        /// Which message.
+        message: MessageRef,
+        /// Who.
+        author: Account,
+    },
     /// A person put an emoji to a message.
     Reacted {
         /// Which message.

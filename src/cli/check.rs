@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use futures_util::future::join_all;
 
+use super::chats::Chats;
 use super::{failed, log, wiring};
 use crate::bot::views;
 use crate::chat::text;
@@ -25,19 +26,13 @@ pub(super) fn check(settings: &Settings) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&format!("the runtime can't start: {error}")),
     };
-    let discord = match world.discord(settings, None) {
-        Ok(discord) => discord,
+    let chats = match Chats::of(&world, settings, None) {
+        Ok(chats) => chats,
         Err(error) => return failed(&error),
     };
-    let (looked, discord) = runtime.block_on(async {
+    let (looked, services) = runtime.block_on(async {
         let hosts = async { Ok::<_, std::io::Error>(look(&*world.engine(settings).await?, &specs).await) };
-        let discord = async {
-            match &discord {
-                Some(discord) => discord.check().await,
-                None => Vec::new(),
-            }
-        };
-        tokio::join!(hosts, discord)
+        tokio::join!(hosts, chats.check())
     });
     runtime.shutdown_background();
     let Looked { hosts, balancers } = match looked {
@@ -48,16 +43,16 @@ pub(super) fn check(settings: &Settings) -> ExitCode {
     for line in text::lines(&views::hosts(counts, &hosts, &balancers), "", None) {
         println!("{}", line.text);
     }
-    if !discord.is_empty() {
-        for line in text::lines(&views::discord(&discord), "", None) {
-            println!("{}", line.text);
-        }
+    for line in services.iter().flat_map(|(service, checked)| text::lines(&views::chat(service, checked), "", None)) {
+        println!("{}", line.text);
     }
-    let of_discord =
-        discord.iter().filter_map(|checked| Some(format!("discord, {}: {}", checked.what, checked.is.as_ref().err()?)));
+    let of_services = services.iter().flat_map(|(service, checked)| {
+        let service = service.to_lowercase();
+        checked.iter().filter_map(move |checked| Some(format!("{service}, {}: {}", checked.what, checked.is.as_ref().err()?)))
+    });
     let of_hosts = hosts.iter().filter_map(|(host, seen)| Some(format!("{host}: {}", seen.as_ref().err()?)));
     let of_balancers = balancers.iter().filter_map(|(host, lost)| Some(format!("{host}: {}", lost.as_ref()?)));
-    let problems: Vec<String> = of_hosts.chain(of_balancers).chain(of_discord).collect();
+    let problems: Vec<String> = of_hosts.chain(of_balancers).chain(of_services).collect();
     if problems.is_empty() { ExitCode::SUCCESS } else { failed(&problems.join("\n")) }
 }
 

@@ -10,8 +10,12 @@ use tracing_subscriber::fmt::MakeWriter;
 use crate::chat::console::Notes;
 use crate::settings::{LogFormat, Settings};
 
+/// Libraries that say too much.
+const QUIET: &str = "matrix_sdk=warn";
+
 pub(super) fn start(settings: &Settings, screen: Option<Notes>) {
-    let filter = EnvFilter::new(&settings.log_filter);
+    // What the SDK of Matrix tells about itself is for those who ask for it; the filter may say otherwise.
+    let filter = EnvFilter::new(format!("{QUIET},{}", settings.log_filter));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Lines { screen }).with_ansi(false);
     match settings.log_format {
         LogFormat::Text => builder.init(),

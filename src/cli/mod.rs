@@ -2,6 +2,7 @@
 //! `policy test` holds the fleet file to expected answers, `export` and `import` carry the history, `audit` proves it.
 
 mod audit;
+mod chats;
 mod check;
 mod log;
 mod policy;

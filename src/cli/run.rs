@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::chats::Chats;
 use super::{BROKEN, failed, log, wiring};
 use crate::bot::{Bot, BuildIntake, Commands, Emojis, End, Habits, Parts, Vitals};
 use crate::builds;
@@ -70,8 +71,8 @@ async fn bot(settings: Settings) -> ExitCode {
     };
     let mut chats = vec![Arc::new(console) as Arc<dyn Chat>, local.clone()];
     let menu = Commands { catalog: world.catalog.clone(), fleet: world.fleet.clone(), ledger: ledger.clone() };
-    match world.discord(&settings, Some(Arc::new(menu))) {
-        Ok(discord) => chats.extend(discord.map(|discord| Arc::new(discord) as Arc<dyn Chat>)),
+    match Chats::of(&world, &settings, Some(Arc::new(menu))) {
+        Ok(services) => chats.extend(services.into_all()),
         Err(error) => return failed(&error),
     }
     let metrics = Metrics::new();

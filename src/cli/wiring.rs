@@ -2,13 +2,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 use std::{fmt, io};
 
-use jiff::Timestamp;
-
-use crate::chat::discord::{self, Discord, Unusable};
-use crate::chat::menu::Menu;
+use super::chats;
 use crate::engine::Engine;
 use crate::engine::ssh::registries::Login;
 use crate::engine::ssh::{SshEngine, SshSettings};
@@ -17,10 +13,6 @@ use crate::problem::Problem;
 use crate::runbook::Catalog;
 use crate::secret::{Redactor, Secret};
 use crate::settings::Settings;
-
-/// How long Discord may take to be reached, and to answer.
-const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-const ANSWER_WITHIN: Duration = Duration::from_secs(25);
 
 /// What the bot works with, checked as a whole.
 pub(super) struct World {
@@ -51,22 +43,6 @@ pub(super) fn files(fleet: &Path, commands: Option<&Path>) -> (Option<Fleet>, Op
     (fleet, catalog, problems)
 }
 
-/// What the settings and the fleet file say of a chat service that doesn't fit.
-fn without_a_chat(fleet: &Fleet, settings: &Settings) -> Option<String> {
-    let named = fleet.rooms.keys().any(|room| room.0.starts_with(discord::PLATFORM));
-    match (named, &settings.discord_token) {
-        (true, None) => {
-            Some("SHIPMATE_DISCORD_TOKEN: it isn't set, and the fleet file's [[rooms]] name channels of Discord".to_owned())
-        }
-        (false, Some(_)) => Some(
-            "SHIPMATE_DISCORD_TOKEN: the bot would be in no channel: name one in the fleet file, [[rooms]] with \
-             room = \"discord:NUMBER\""
-                .to_owned(),
-        ),
-        (true, Some(_)) | (false, None) => None,
-    }
-}
-
 /// Everything that is wrong with the files, when the settings are wrong themselves.
 pub(super) fn more_problems(env_file: Option<&Path>) -> Problems {
     let (fleet, commands) = Settings::files(env_file);
@@ -79,9 +55,9 @@ impl World {
         let (fleet, catalog, mut problems) = files(&settings.fleet, settings.commands.as_deref());
         let unset = fleet.iter().flat_map(|fleet| fleet.secrets_unset(|variable| settings.secret(variable).is_some()));
         problems.extend(unset.map(|problem| problem.to_string()));
-        problems.extend(fleet.iter().flat_map(|fleet| without_a_chat(fleet, settings)));
+        problems.extend(fleet.iter().flat_map(|fleet| chats::problems(fleet, settings)));
         let redactor = Redactor::default();
-        redactor.learn_all(settings.discord_token.iter().map(Secret::expose));
+        redactor.learn_all(settings.chat_secrets().map(Secret::expose));
         redactor.learn_all(settings.webhook_secrets.values().flatten().map(Secret::expose));
         match (fleet, catalog) {
             (Some(fleet), Some(catalog)) if problems.is_empty() => {
@@ -92,31 +68,6 @@ impl World {
             }
             _ => Err(Problems(problems)),
         }
-    }
-
-    /// Discord, if the bot is there.
-    pub(super) fn discord(&self, settings: &Settings, menu: Option<Arc<dyn Menu>>) -> Result<Option<Discord>, Unusable> {
-        let Some(token) = settings.discord_token.clone() else { return Ok(None) };
-        let rooms = self.fleet.rooms.keys().filter(|room| room.0.starts_with(discord::PLATFORM)).cloned().collect();
-        let client = || reqwest::Client::builder().connect_timeout(CONNECT_WITHIN).timeout(ANSWER_WITHIN).build();
-        let (prefix, api) = (settings.prefix.clone(), settings.discord_api.clone());
-        let numbers = |person: &fleet::Person| {
-            person.accounts.iter().filter_map(|account| account.0.strip_prefix(discord::PLATFORM)?.parse().ok()).collect()
-        };
-        let announcing = self.fleet.rooms.iter().filter(|(_, spec)| spec.announces()).map(|(room, _)| room.clone()).collect();
-        let people = self.fleet.people.iter().map(|(name, person)| (name.clone(), numbers(person))).collect();
-        Discord::new(discord::Parts {
-            token,
-            rooms,
-            announcing,
-            prefix,
-            api,
-            client: Arc::new(client),
-            people,
-            menu,
-            now: Timestamp::now,
-        })
-        .map(Some)
     }
 
     /// The engine that reaches the fleet's hosts, with the secrets that it needs and no others.

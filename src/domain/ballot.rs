@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::deployment::{Found, Vote};
+use super::message::Doubt;
 use super::names::{GroupName, PersonName};
 use super::policy::{ApprovalPolicy, Strength, Who};
 
@@ -25,6 +26,8 @@ pub enum Uncounted {
     Again,
     /// An emoji doesn't suffice here: the plan's code must be typed.
     TooWeak,
+    /// It was typed, but nothing proves who typed it, and here that must be proven.
+    Unproven(Doubt),
 }
 
 /// What the votes come to.

@@ -47,4 +47,21 @@ pub struct Message {
     pub text: String,
     /// When it was received.
     pub received: Timestamp,
+    /// Why its author isn't proven by cryptography, on a platform where that can be; `None` = it is, or the platform has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<Doubt>,
+}
+
+/// Why nobody can be sure who wrote a message: the service that carried it could have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Doubt {
+    /// It wasn't encrypted.
+    NotEncrypted,
+    /// Its author never said that the device is theirs.
+    UnsignedDevice,
+    /// Its author's identity isn't the one that was known and verified before.
+    ChangedIdentity,
+    /// It can't be told which device of its author sent it.
+    UnknownDevice,
 }

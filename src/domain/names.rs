@@ -39,6 +39,19 @@ pub fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{34f}' | '\u{180e}' | '\u{2800}' | '\u{3164}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{61c}' | '\u{e0000}'..='\u{e007f}')
 }
 
+/// Whether a text is the full id of a user of Matrix: `@anna:example.org`.
+pub fn is_matrix_user(text: &str) -> bool {
+    let parts = text.strip_prefix('@').and_then(|rest| rest.split_once(':'));
+    let is_part = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_graphic());
+    text.len() <= 255 && parts.is_some_and(|(name, server)| is_part(name) && is_part(server) && !server.contains(['@', '/']))
+}
+
+/// Whether a text is the id of a room of Matrix: `!id:example.org`, or `!id` alone from room version 12 on.
+pub fn is_matrix_room(text: &str) -> bool {
+    let id = text.strip_prefix('!');
+    text.len() <= 255 && id.is_some_and(|id| !id.is_empty() && !id.starts_with(':') && id.chars().all(|c| c.is_ascii_graphic()))
+}
+
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $what:literal, $rule:expr, $check:expr) => {
         $(#[$doc])*

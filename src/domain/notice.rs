@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::environment_lock::EnvironmentLock;
-use super::message::Message;
+use super::message::{Account, Message, MessageRef};
 use super::names::{AppName, DeploymentId, EnvironmentName, PersonName, Tag};
 
 /// Something that rooms are told once.
@@ -71,6 +71,13 @@ pub enum Notice {
     Stale {
         /// The messages, all of one room.
         messages: Vec<Message>,
+    },
+    /// A message that is encrypted, and whose key hasn't come.
+    Unreadable {
+        /// Which.
+        message: MessageRef,
+        /// Who wrote it.
+        author: Account,
     },
     /// The hosts differ from the record.
     Drift {
@@ -144,7 +151,7 @@ impl Notice {
             | Notice::BakeFailed { id, .. }
             | Notice::NotReverted { id, .. }
             | Notice::Baked { id } => About::Deployment(*id),
-            Notice::Back { .. } | Notice::Stale { .. } | Notice::Head { .. } => About::All,
+            Notice::Back { .. } | Notice::Stale { .. } | Notice::Unreadable { .. } | Notice::Head { .. } => About::All,
         }
     }
 }

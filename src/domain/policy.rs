@@ -80,6 +80,11 @@ pub struct Standing {
 }
 
 impl Policy {
+    /// Whether it must be proven who approves, as far as the chat can prove it.
+    pub fn wants_proof(&self) -> bool {
+        self.approval.as_ref().is_some_and(|approval| approval.strength == Strength::Typed)
+    }
+
     /// The votes that a command takes here, if it takes any.
     pub fn approval_of(&self, command: &CommandName) -> Option<&ApprovalPolicy> {
         self.approval.as_ref().filter(|approval| approval.commands.as_ref().is_none_or(|commands| commands.contains(command)))

@@ -43,11 +43,18 @@ pub(super) fn platform_roles(value: Value<'_>) -> BTreeMap<String, GroupName> {
     stands_for
 }
 
-/// A role by its platform and id. Only Discord has roles.
+/// A role by its platform and id. Discord has roles; in Matrix a power level stands for one.
 fn role(text: &str) -> Result<String, &'static str> {
     match text.split_once(':') {
+        Some(("matrix", level)) => match level.strip_prefix("power:").map(str::parse) {
+            Some(Ok(1..=100u8)) => Ok(text.to_owned()),
+            Some(Ok(_) | Err(_)) | None => {
+                Err("it is `matrix:power:N` with a power level from 1 to 100, which one has to have in all the bot's rooms")
+            }
+        },
         Some(("discord", id)) if !id.is_empty() && id.bytes().all(|digit| digit.is_ascii_digit()) => Ok(text.to_owned()),
-        _ => Err("it is `discord:ID` with the role's number, never its name"),
+        Some(("discord", _)) => Err("it is `discord:ID` with the role's number, never its name"),
+        _ => Err("it is `discord:ID` with the role's number, or `matrix:power:N`"),
     }
 }
 
@@ -122,6 +129,10 @@ mod tests {
     #[test]
     fn a_role_is_named_by_its_number() {
         assert_eq!(role("discord:1234567890").as_deref(), Ok("discord:1234567890"));
+        assert_eq!(role("matrix:power:50").as_deref(), Ok("matrix:power:50"));
+        for text in ["matrix:power:0", "matrix:power:101", "matrix:power:050x", "matrix:50", "matrix:@anna:example.org"] {
+            assert!(role(text).is_err(), "{text}");
+        }
         for text in ["", "discord", "discord:", "discord:deployers", "discord:1 2", "terminal:1", "1234567890"] {
             assert!(role(text).is_err(), "{text}");
         }

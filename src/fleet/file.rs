@@ -8,7 +8,7 @@ use super::values::{address, command, path, placeholders, some_time, variable};
 use super::who::Roster;
 use super::{App, Fleet, Login, Person, access, builds, cross, rooms};
 use crate::domain::message::Account;
-use crate::domain::names::{AppName, GroupName, HostName, PersonName, printable};
+use crate::domain::names::{AppName, GroupName, HostName, PersonName, is_matrix_user, printable};
 use crate::domain::policy::Access;
 use crate::domain::spec::{HostSpec, Millis, RouterSpec};
 use crate::nearest::{did_you_mean, hint, listed};
@@ -116,6 +116,10 @@ pub(super) fn parse_account(text: &str) -> Result<Account, String> {
         "" => Err(format!("what follows `{platform}:` is the account's id")),
         _ if id.chars().any(char::is_whitespace) || printable(id, 255) != id => {
             Err("an id has no spaces and no control characters".to_owned())
+        }
+        // Less than the whole would be somebody else on another homeserver.
+        _ if platform == "matrix" && !is_matrix_user(id) => {
+            Err("an account of Matrix is the full user id, `matrix:@anna:example.org`".to_owned())
         }
         _ => Ok(Account(text.to_owned())),
     }

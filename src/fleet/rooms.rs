@@ -13,7 +13,7 @@ use super::reader::{Table, Value};
 use super::values::set;
 use crate::domain::build::{Build, BuildOutcome};
 use crate::domain::message::RoomId;
-use crate::domain::names::{AppName, Tag, printable};
+use crate::domain::names::{AppName, Tag, is_matrix_room, printable};
 use crate::nearest::listed;
 
 /// What of a webhook's message a pattern can name.
@@ -81,7 +81,12 @@ pub(super) fn read(value: Value<'_>, apps: &[&str]) -> BTreeMap<RoomId, RoomSpec
 }
 
 fn room<'a>(item: Value<'a>, table: &Table<'a>, apps: &[&str]) -> Option<(Value<'a>, RoomId, RoomSpec)> {
-    let id = table.need("room", "a channel of Discord, `room = \"discord:1234567890\"`").and_then(|value| value.check(id));
+    let id = table
+        .need(
+            "room",
+            "a channel of Discord or a room of Matrix, `room = \"discord:1234567890\"`, `room = \"matrix:!id:example.org\"`",
+        )
+        .and_then(|value| value.check(id));
     let told = table.get("apps").map(|value| {
         let named: BTreeSet<AppName> = set(value, |item| known_app(item, apps)).unwrap_or_default();
         if value.items().is_some_and(|items| items.is_empty()) {
@@ -107,6 +112,15 @@ fn room<'a>(item: Value<'a>, table: &Table<'a>, apps: &[&str]) -> Option<(Value<
 fn id(text: &str) -> Result<RoomId, &'static str> {
     match text.split_once(':') {
         Some(("discord", id)) if id.parse::<u64>().is_ok_and(|number| number > 0) => Ok(RoomId(text.to_owned())),
-        _ => Err("it is `discord:NUMBER` with the number that \"Copy Channel ID\" gives, never the channel's name"),
+        Some(("discord", _)) => {
+            Err("it is `discord:NUMBER` with the number that \"Copy Channel ID\" gives, never the channel's name")
+        }
+        Some(("matrix", id)) if is_matrix_room(id) => Ok(RoomId(text.to_owned())),
+        // Whoever may change an alias could lead the bot elsewhere.
+        Some(("matrix", id)) if id.starts_with('#') => Err(
+            "an alias can be led elsewhere: take the room's id, `matrix:!id:example.org`, which the room's settings show under Advanced",
+        ),
+        Some(("matrix", _)) => Err("it is `matrix:!id:example.org`, the room's id, which the room's settings show under Advanced"),
+        _ => Err("it is `discord:NUMBER` with a channel's number, or `matrix:!id:example.org` with a room's id"),
     }
 }

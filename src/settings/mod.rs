@@ -52,6 +52,8 @@ pub struct Settings {
     pub discord_token: Option<Secret>,
     /// What stands in for Discord's own address.
     pub discord_api: Option<String>,
+    /// The bot's account in Matrix; `None` = it isn't there.
+    pub matrix: Option<MatrixAccount>,
     /// Who speaks on the terminal.
     pub terminal_user: String,
     /// What commands begin with.
@@ -74,6 +76,30 @@ pub struct Settings {
     pub log_filter: String,
     /// All variables that have a value, ours or not: containers and registries may name any.
     environment: BTreeMap<String, Secret>,
+}
+
+/// The bot's account in Matrix.
+#[derive(Debug, Clone)]
+pub struct MatrixAccount {
+    /// The address of the homeserver.
+    pub homeserver: String,
+    /// The full user id.
+    pub user: String,
+    /// How the bot logs in.
+    pub login: MatrixLogin,
+    /// What its device is called.
+    pub device_name: String,
+    /// What gets its keys back when the store is lost.
+    pub recovery_key: Option<Secret>,
+}
+
+/// How the bot logs in to Matrix.
+#[derive(Debug, Clone)]
+pub enum MatrixLogin {
+    /// With the account's password.
+    Password(Secret),
+    /// With the access token of a device that was made for it.
+    Token(Secret),
 }
 
 /// How log lines look.
@@ -130,6 +156,15 @@ impl Settings {
     /// All mistakes.
     pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> Result<Settings, Problems> {
         Reading::new(variables).settings()
+    }
+
+    /// What the chat services must never show.
+    pub fn chat_secrets(&self) -> impl Iterator<Item = &Secret> {
+        let matrix = self.matrix.iter().flat_map(|account| {
+            let (MatrixLogin::Password(login) | MatrixLogin::Token(login)) = &account.login;
+            std::iter::once(login).chain(&account.recovery_key)
+        });
+        self.discord_token.iter().chain(matrix)
     }
 
     /// The value of any variable: what a container or a registry is given. `None` if it isn't set, or empty.

@@ -11,12 +11,15 @@ use jiff::{Span, SpanRelativeTo};
 use tracing_subscriber::EnvFilter;
 
 use super::variables::{Fallback, SECRET_PREFIX, VARIABLES};
-use super::{LogFormat, PREFIX, Settings};
+use super::{LogFormat, MatrixAccount, MatrixLogin, PREFIX, Settings};
 use crate::domain::daily::Daily;
-use crate::domain::names::printable;
+use crate::domain::names::{self, printable};
 use crate::nearest::{hint, nearest};
 use crate::problem::{Problem, Problems};
 use crate::secret::Secret;
+
+/// What the names of the variables about Matrix begin with.
+const MATRIX: &str = "SHIPMATE_MATRIX_";
 
 /// A second secret lets the first be changed; a third is a mistake.
 const MOST_SECRETS: usize = 2;
@@ -59,6 +62,7 @@ impl Reading {
         let webhook_secrets = self.webhook_secrets();
         let discord_token = self.value("SHIPMATE_DISCORD_TOKEN", token);
         let discord_api = self.value("SHIPMATE_DISCORD_API", base);
+        let matrix = self.matrix();
         let terminal_user = self.terminal_user();
         let prefix = self.value("SHIPMATE_PREFIX", prefix);
         let approve_emoji = self.value("SHIPMATE_APPROVE_EMOJI", emoji);
@@ -83,6 +87,7 @@ impl Reading {
             webhook_secrets,
             discord_token,
             discord_api,
+            matrix,
             terminal_user: terminal_user?,
             prefix: prefix?,
             approve_emoji: approve_emoji?,
@@ -126,6 +131,33 @@ impl Reading {
             return user;
         }
         self.value(name, account_name)
+    }
+
+    /// The account in Matrix: all of it or nothing. `None` also after a mistake.
+    fn matrix(&mut self) -> Option<MatrixAccount> {
+        let homeserver = self.value("SHIPMATE_MATRIX_HOMESERVER", base);
+        let user = self.value("SHIPMATE_MATRIX_USER", matrix_user);
+        let password = self.value("SHIPMATE_MATRIX_PASSWORD", whole);
+        let token = self.value("SHIPMATE_MATRIX_TOKEN", token);
+        let device_name = self.value("SHIPMATE_MATRIX_DEVICE_NAME", device_name);
+        let recovery_key = self.value("SHIPMATE_MATRIX_RECOVERY_KEY", whole);
+        let is_set = |name: &str| self.variables.contains_key(name);
+        let names =
+            ["HOMESERVER", "USER", "PASSWORD", "TOKEN", "DEVICE_NAME", "RECOVERY_KEY"].map(|name| format!("{MATRIX}{name}"));
+        let set: Vec<&String> = names.iter().filter(|name| is_set(name)).collect();
+        let first = set.first()?.to_string();
+        let missing: Vec<String> = names[..2].iter().filter(|name| !is_set(name)).cloned().collect();
+        let logins = [&names[2], &names[3]].iter().filter(|name| is_set(name)).count();
+        for name in missing {
+            self.problem(&name, format!("it isn't set, and {first} is: the bot needs both to be in Matrix"));
+        }
+        match logins {
+            0 => self.problem(&names[2], format!("neither it nor {} is set, and {first} is: the bot can't log in", names[3])),
+            2 => self.problem(&names[3], format!("{} is set too, and only one counts: take one of them out", names[2])),
+            _ => {}
+        }
+        let login = password.map(MatrixLogin::Password).or(token.map(MatrixLogin::Token));
+        Some(MatrixAccount { homeserver: homeserver?, user: user?, login: login?, device_name: device_name?, recovery_key })
     }
 
     fn webhook_secrets(&mut self) -> BTreeMap<String, Vec<Secret>> {
@@ -237,6 +269,20 @@ fn token(text: &str) -> Result<Secret, String> {
         return Err("it is the token alone, without `Bot` before it and without spaces".to_owned());
     }
     Secret::new(text).ok_or_else(|| "it is empty".to_owned())
+}
+
+/// A secret that may have spaces inside.
+fn whole(text: &str) -> Result<Secret, String> {
+    Secret::new(text.trim()).ok_or_else(|| "it is empty".to_owned())
+}
+
+fn matrix_user(text: &str) -> Result<String, String> {
+    let good = names::is_matrix_user(text);
+    if good { Ok(text.to_owned()) } else { Err(shown(text, "it is the account's full id, such as @shipmate:example.org")) }
+}
+
+fn device_name(text: &str) -> Result<String, String> {
+    if printable(text, 100) == text { Ok(text.to_owned()) } else { Err(shown(text, "a name has up to 100 visible characters")) }
 }
 
 /// The beginning of an address that paths are put to.

@@ -144,16 +144,51 @@ fn the_example_is_what_the_table_says() {
 }
 
 #[test]
+fn the_account_in_matrix_is_there_as_a_whole_or_not_at_all() {
+    let account = [
+        ("SHIPMATE_MATRIX_HOMESERVER", "https://matrix.example.org/"),
+        ("SHIPMATE_MATRIX_USER", "@bot:example.org"),
+        ("SHIPMATE_MATRIX_PASSWORD", "it is secret"),
+        ("USER", "anna"),
+    ];
+    let read = |without: &str, more: &[(&str, &str)]| {
+        let all = account.iter().filter(|(name, _)| *name != without).chain(more);
+        Settings::read(all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))).map_err(|problems| problems.to_string())
+    };
+    assert!(Settings::read([("USER".to_owned(), "anna".to_owned())]).unwrap().matrix.is_none());
+    let settings = read("", &[("SHIPMATE_MATRIX_RECOVERY_KEY", "EsTb 1234")]).unwrap();
+    let secrets: Vec<&str> = settings.chat_secrets().map(Secret::expose).collect();
+    assert_eq!(secrets, ["it is secret", "EsTb 1234"]);
+    let matrix = settings.matrix.unwrap();
+    assert_eq!((matrix.homeserver.as_str(), matrix.device_name.as_str()), ("https://matrix.example.org", "Shipmate"));
+    for (without, more, complaint) in [
+        ("SHIPMATE_MATRIX_USER", ("A", "b"), "SHIPMATE_MATRIX_USER: it isn't set, and SHIPMATE_MATRIX_HOMESERVER is"),
+        ("SHIPMATE_MATRIX_PASSWORD", ("A", "b"), "SHIPMATE_MATRIX_PASSWORD: neither it nor SHIPMATE_MATRIX_TOKEN is set"),
+        ("", ("SHIPMATE_MATRIX_TOKEN", "syt_x"), "SHIPMATE_MATRIX_TOKEN: SHIPMATE_MATRIX_PASSWORD is set too"),
+        (
+            "SHIPMATE_MATRIX_USER",
+            ("SHIPMATE_MATRIX_USER", "bot"),
+            "SHIPMATE_MATRIX_USER: it can't be \"bot\": it is the account's full id",
+        ),
+    ] {
+        let said = read(without, &[more]).unwrap_err();
+        assert!(said.starts_with(complaint), "{said}");
+    }
+}
+
+#[test]
 fn the_example_s_lines_are_good_settings() {
     let example = example();
     let commented =
         example.lines().filter_map(|line| line.strip_prefix('#')).filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase()));
     let uncommented: String =
         commented.map(|line| if line.ends_with('=') { format!("{line}x\n") } else { format!("{line}\n") }).collect();
-    let variables = env_file::parse("deploy.env.example", &uncommented).unwrap();
+    let mut variables = env_file::parse("deploy.env.example", &uncommented).unwrap();
     for variable in VARIABLES {
         assert!(variables.contains_key(variable.name), "{}", variable.name);
     }
+    // It stands there in place of the password.
+    variables.remove("SHIPMATE_MATRIX_TOKEN");
     let settings = Settings::read(variables).unwrap();
     assert_eq!(settings.webhook_secrets.len(), crate::builds::names().count());
     assert!(settings.commands.is_some() && settings.ssh_config.is_some() && settings.secret("REGISTRY_USER").is_some());

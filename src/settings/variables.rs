@@ -71,6 +71,42 @@ pub const VARIABLES: &[Variable] = &[
         doc: "A proxy that stands in for https://discord.com and minds its rate limits.",
     },
     Variable {
+        name: "SHIPMATE_MATRIX_HOMESERVER",
+        fallback: Optional("the bot isn't in Matrix"),
+        example: "https://matrix.example.org",
+        doc: "The address of the homeserver; the fleet file's [[rooms]] say in which rooms the bot is.",
+    },
+    Variable {
+        name: "SHIPMATE_MATRIX_USER",
+        fallback: Optional("needed in Matrix"),
+        example: "@shipmate:example.org",
+        doc: "The full user id of the bot's account.",
+    },
+    Variable {
+        name: "SHIPMATE_MATRIX_PASSWORD",
+        fallback: Optional("the token is needed in Matrix"),
+        example: "",
+        doc: "The account's password, with which the bot logs in once and makes its own device.",
+    },
+    Variable {
+        name: "SHIPMATE_MATRIX_TOKEN",
+        fallback: Optional("the password is needed in Matrix"),
+        example: "",
+        doc: "In place of the password, the access token of a device that was made for the bot alone.",
+    },
+    Variable {
+        name: "SHIPMATE_MATRIX_DEVICE_NAME",
+        fallback: Default("Shipmate"),
+        example: "Shipmate",
+        doc: "What people see of the bot's device in the list of its sessions.",
+    },
+    Variable {
+        name: "SHIPMATE_MATRIX_RECOVERY_KEY",
+        fallback: Optional("the keys are in the store alone"),
+        example: "",
+        doc: "What the first start in Matrix printed: it gets the bot's keys back when the store is lost.",
+    },
+    Variable {
         name: "SHIPMATE_TERMINAL_USER",
         fallback: Default("$USER"),
         example: "anna",

@@ -162,6 +162,7 @@ fn told(rows: &mut Overlay<'_>, (seq, at): (u64, Timestamp), notice: &Notice) ->
         Notice::DriftOver { app, environment } => rows.remove(rows::drift(app, environment))?,
         Notice::Head { .. } => rows.put_json(rows::HEAD_TOLD.to_vec(), &at)?,
         Notice::Stale { messages } => messages.iter().try_for_each(|message| answered(rows, &message.at))?,
+        Notice::Unreadable { message, .. } => rows.put(rows::seen_unreadable(message), seq.to_be_bytes().to_vec())?,
         Notice::LockEnds { app, environment, lock } => {
             let row = rows::environment_lock(app, environment);
             // It may have been taken off, or another one put on, meanwhile.

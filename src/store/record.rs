@@ -15,7 +15,7 @@ use super::{Fact, LedgerError, PostId, RequestError, StoreError, lookup, rows};
 use crate::domain::build::Build;
 use crate::domain::deployment::{Choice, DeploymentState, Event, Phase, next};
 use crate::domain::environment_lock::{EnvironmentLock, Locker};
-use crate::domain::message::{Message, MessageRef, RoomId};
+use crate::domain::message::{Account, Message, MessageRef, RoomId};
 use crate::domain::names::{DeploymentId, EnvironmentName, PersonName, Tag};
 use crate::domain::notice::Notice;
 use crate::domain::plan::{Plan, Purpose};
@@ -112,6 +112,27 @@ impl Ledger {
                 return Ok(Appended::Known { seq: rows::number(&seq)? });
             }
             let (seq, _) = writer.append(at, &Fact::Heard { message })?;
+            Ok(Appended::New { seq })
+        })
+        .await
+    }
+
+    /// Tells the room of a message that it can't be read, once. If it can be later, it is heard like any other.
+    ///
+    /// # Errors
+    /// When nothing can be recorded any more, or the message's ids are unfit.
+    pub async fn unreadable(&self, message: MessageRef, author: Account, at: Timestamp) -> Result<Appended, LedgerError> {
+        fit(&message)?;
+        fit_id(&author.0)?;
+        self.submit(move |writer| {
+            let known = [rows::seen_unreadable(&message), rows::seen_message(&message)];
+            for key in known {
+                if let Some(seq) = writer.rows.get(&key)? {
+                    return Ok(Appended::Known { seq: rows::number(&seq)? });
+                }
+            }
+            let only = Some(message.room.clone());
+            let (seq, _) = writer.append(at, &Fact::Told { notice: Notice::Unreadable { message, author }, only })?;
             Ok(Appended::New { seq })
         })
         .await

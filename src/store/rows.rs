@@ -67,6 +67,11 @@ pub(super) fn seen_message(message: &MessageRef) -> Key {
     seen(&["message", &message.room.0, &message.id])
 }
 
+/// The key by which a message that can't be read is recognised; when it can be, it is a message like others.
+pub(super) fn seen_unreadable(message: &MessageRef) -> Key {
+    seen(&["unreadable", &message.room.0, &message.id])
+}
+
 /// Hashed: these texts come from outside and may be of any length.
 fn seen(parts: &[&str]) -> Key {
     let hash = Sha256::digest(parts.join("\0"));

@@ -228,6 +228,7 @@ async fn what_is_taken_back_and_what_is_deleted_shows() {
             ChatEvent::Deleted { message } => format!("deleted {}", message.id.rsplit_once('-').unwrap().1),
             ChatEvent::Connected { .. } => panic!("it was connected all the time"),
             ChatEvent::Announced { .. } => unreachable!("nobody has webhooks here"),
+            ChatEvent::Unreadable { message, author } => format!("unreadable {} {author}", message.id),
             ChatEvent::Closed => "closed".to_owned(),
         });
     }

@@ -9,7 +9,7 @@ use shipmate::domain::deployment::{
     Call, Cause, Choice, DeploymentState, Event, Failure, FailureKind, Found, IllegalTransition, Occasion, Order, Outcome, Phase,
     Step, next,
 };
-use shipmate::domain::message::{Account, MessageRef, RoomId};
+use shipmate::domain::message::{Account, Doubt, MessageRef, RoomId};
 use shipmate::domain::names::{DeploymentId, PersonName};
 use shipmate::domain::plan::{Action, ActionIndex, Plan, Stage};
 use shipmate::domain::policy::{OnFailure, Strength};
@@ -310,8 +310,14 @@ fn somewhere() -> MessageRef {
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
-    const WHY: [Uncounted; 5] =
-        [Uncounted::Stranger, Uncounted::Requester, Uncounted::NotAnApprover, Uncounted::Again, Uncounted::TooWeak];
+    const WHY: [Uncounted; 6] = [
+        Uncounted::Stranger,
+        Uncounted::Requester,
+        Uncounted::NotAnApprover,
+        Uncounted::Again,
+        Uncounted::TooWeak,
+        Uncounted::Unproven(Doubt::NotEncrypted),
+    ];
     (0u32..5, 0..28).prop_map(|(action, kind)| match kind {
         10 => called(&small(), action),
         11 => approved(["berta", "carl", "dora"][action as usize % 3]),

@@ -10,6 +10,7 @@ mod chat_contract;
 mod commands;
 mod console;
 mod deployment;
+#[cfg(feature = "discord")]
 mod discord;
 mod disk;
 mod docs;
@@ -17,10 +18,14 @@ mod drift;
 mod engine;
 mod http;
 mod local;
+#[cfg(feature = "matrix")]
+mod matrix;
 mod news;
 mod notify;
 mod pipeline;
 mod planner;
+#[cfg(any(feature = "discord", feature = "matrix"))]
+mod play;
 mod policy;
 mod random;
 mod rehearsal;

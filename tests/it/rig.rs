@@ -37,7 +37,7 @@ fn run(command: &mut Command) -> String {
 
 /// `rig WORDS...`; fails the test if that fails. Host 4 forwards no sockets, and host 5 has a small disk.
 #[track_caller]
-fn rig(words: &[&str]) -> String {
+pub fn rig(words: &[&str]) -> String {
     run(Command::new(script("rig")).args(words).env("RIG_NO_FORWARD_HOST", "4").env("RIG_SMALL_DISK_HOST", "5:100"))
 }
 

@@ -31,6 +31,10 @@ pub(super) async fn link(bot: &Bot, asked: &Invocation, message: &Message) -> Re
         (None, None) => give_code(bot, &message.author, now),
         (Some(_), None) => Ok(views::link_from_known(&message.author)),
         (Some(code), Some(person)) => {
+            // Or an account of somebody else could vote in this person's name, where it takes a proof to do so.
+            if let Some(doubt) = message.doubt.filter(|_| bot.fleet.environments().any(|spec| spec.policy.wants_proof())) {
+                return Ok(views::unproven_link(doubt));
+            }
             let taken = codes(bot, now).remove(&code.to_lowercase());
             let Some((account, _)) = taken else { return Ok(views::no_such_link_code()) };
             bot.ledger.link(account.clone(), person.clone(), now).await?;

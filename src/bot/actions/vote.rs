@@ -41,7 +41,8 @@ pub(super) async fn answer(bot: &Bot, asked: &Invocation, message: &Message, bal
     if ballot == Ballot::Approve && call.strength == Strength::Typed && !typed_code {
         return Ok(views::type_the_code(id, call, &bot.prefix));
     }
-    let given = Given { id, plan: &call.hash, account: &message.author, ballot, found: Found::Typed, message: &message.at };
+    let (plan, account, at) = (&call.hash, &message.author, &message.at);
+    let given = Given { id, plan, account, ballot, found: Found::Typed, message: at, doubt: message.doubt };
     let voted = bot.vote(given).await?;
     Ok(bot.voted(id, &voted)?)
 }

@@ -6,8 +6,7 @@ use jiff::Timestamp;
 
 use super::drift::{finding, place};
 use super::{ago, between, code, counted, headline, line, lines, span, table, text};
-use crate::chat::discord::Checked;
-use crate::chat::{Block, Reply, Tone};
+use crate::chat::{Block, Checked, Reply, Tone};
 use crate::domain::build::Build;
 use crate::domain::drift::{self, Drift};
 use crate::domain::names::{AppName, DeploymentId, EnvironmentName, HostName, PersonName};
@@ -229,8 +228,8 @@ pub fn hosts(
     Reply { tone, title, body: vec![table(&["host", "ssh", "docker", "free", "runs"], rows)] }
 }
 
-/// What was looked at in Discord.
-pub fn discord(checked: &[Checked]) -> Reply {
+/// What was looked at in a chat service.
+pub fn chat(service: &str, checked: &[Checked]) -> Reply {
     let rows = checked.iter().map(|Checked { what, is }| {
         let (how, more) = match is {
             Ok(more) => ("ok", more.clone()),
@@ -243,7 +242,7 @@ pub fn discord(checked: &[Checked]) -> Reply {
         0 => (Tone::Good, "all is well".to_owned()),
         n => (Tone::Bad, format!("{n} of {} are not well", checked.len())),
     };
-    Reply { tone, title: format!("Discord: {verdict}"), body: vec![table(&["discord", "", ""], rows)] }
+    Reply { tone, title: format!("{service}: {verdict}"), body: vec![table(&[&service.to_lowercase(), "", ""], rows)] }
 }
 
 /// A command that was taken back before it became a deployment.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{ago, between, code, line, lines, lock_ends, lock_put_on, lock_taken_off, not_counted, span, text};
 use crate::bot::votes::Emojis;
 use crate::chat::{Block, Reply, Tone};
-use crate::domain::message::Message;
+use crate::domain::message::{Account, Message};
 use crate::domain::names::DeploymentId;
 use crate::domain::notice::Notice;
 use crate::runbook::Prefix;
@@ -42,6 +42,7 @@ fn notice(notice: &Notice, at: Timestamp, emojis: &Emojis, prefix: &Prefix) -> R
         }
         Notice::Back { since, going_on, waiting, stuck } => back(*since, at, [going_on, waiting, stuck], prefix),
         Notice::Stale { messages } => stale(messages, at, emojis),
+        Notice::Unreadable { author, .. } => unreadable(author, prefix),
         Notice::Drift { app, environment, lines: differs, .. } => super::drift(app, environment, differs),
         Notice::DriftOver { app, environment } => line(Tone::Good, format!("{app} {environment} is as recorded again")),
         Notice::BakeFailed { id, by: Some(by), why } => {
@@ -64,6 +65,17 @@ fn notice(notice: &Notice, at: Timestamp, emojis: &Emojis, prefix: &Prefix) -> R
 
 fn colon(why: &str) -> String {
     if why.is_empty() { String::new() } else { format!(": {}", text(why)) }
+}
+
+/// Something is encrypted, and its key hasn't come.
+fn unreadable(author: &Account, prefix: &Prefix) -> Reply {
+    let why = "It is encrypted, and your app didn't send me the key. If the key comes soon, I do what it says; if it stays away, look in \
+               your app whether it sends keys to my device, and type it again.";
+    let whose = format!("Only what is said to me is meant: what begins with {}.", code(prefix.typed("")));
+    Reply {
+        body: lines([why.to_owned(), whose]).collect(),
+        ..line(Tone::Warning, format!("I could not read that, {}", text(&author.0)))
+    }
 }
 
 /// The bot was away, and is back.

@@ -235,6 +235,7 @@ fn uncounted(why: Uncounted, prefix: &Prefix) -> String {
         Uncounted::NotAnApprover => "the policy counts the votes of others".to_owned(),
         Uncounted::Again => "this person has voted already".to_owned(),
         Uncounted::TooWeak => format!("here an emoji isn't enough: type {} and the plan's code", code(prefix.typed("approve"))),
+        Uncounted::Unproven(doubt) => format!("here it must be proven who typed it, and {}", super::doubt::doubt(doubt)),
     }
 }
 

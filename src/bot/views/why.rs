@@ -62,6 +62,7 @@ fn plain_uncounted(why: Uncounted) -> &'static str {
         Uncounted::NotAnApprover => "not among those whose votes count",
         Uncounted::Again => "voted already",
         Uncounted::TooWeak => "an emoji isn't enough here",
+        Uncounted::Unproven(_) => "it isn't proven who typed it",
     }
 }
 

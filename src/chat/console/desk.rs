@@ -57,7 +57,8 @@ impl Desk {
     pub fn say(&mut self, text: String, received: Timestamp) -> (String, Vec<ChatEvent>) {
         let number = self.board.next();
         let out = self.surface.said(number, &self.speaker, &text);
-        let message = Message { at: self.board.reference(number), author: account(&self.speaker), text: text.clone(), received };
+        let message =
+            Message { at: self.board.reference(number), author: account(&self.speaker), text: text.clone(), received, doubt: None };
         self.add(Author::Person { name: self.speaker.clone(), text });
         (out, vec![ChatEvent::Message(message)])
     }

@@ -193,7 +193,7 @@ impl Surface for Screen {
 
 /// Makes sure that there are `rows` rows below the cursor, scrolling if need be. The cursor stays where it is in the text.
 fn room(rows: usize) -> String {
-    "\x1bD".repeat(rows) + &up(rows)
+    "\x1bD".repeat(rows) + up(rows).as_str()
 }
 
 fn up(rows: usize) -> String {

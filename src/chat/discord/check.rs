@@ -4,6 +4,7 @@ use serenity::all::{ApplicationFlags, ChannelId, Permissions, UserId};
 
 use super::Discord;
 use super::rest::trouble;
+use crate::chat::Checked;
 
 /// What the bot needs in each of its channels, with what people call it in Discord.
 const NEEDED: [(Permissions, &str); 8] = [
@@ -22,25 +23,17 @@ pub fn permissions() -> u64 {
     NEEDED.iter().map(|(permission, _)| permission.bits()).sum()
 }
 
-/// One thing that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checked {
-    /// What.
-    pub what: String,
-    /// How it is, or what is wrong and how to mend it.
-    pub is: Result<String, String>,
-}
-
 impl Discord {
     /// Looks at all that can be known before the first message; nothing is shown in any channel.
     pub async fn check(&self) -> Vec<Checked> {
         let me = match self.http.get_current_user().await {
             Ok(me) => me,
-            Err(error) => return vec![checked("token", Err(trouble(&error)))],
+            Err(error) => return vec![Checked::new("token", Err(trouble(&error)))],
         };
-        let mut all = vec![checked("token", Ok(format!("the bot is {}", me.name))), checked("intents", self.intent().await)];
+        let mut all =
+            vec![Checked::new("token", Ok(format!("the bot is {}", me.name))), Checked::new("intents", self.intent().await)];
         for (room, channel) in &self.channels {
-            all.push(checked(room.0.as_str(), self.may(*channel, me.id).await));
+            all.push(Checked::new(room.0.as_str(), self.may(*channel, me.id).await));
         }
         all
     }
@@ -74,8 +67,4 @@ impl Discord {
             missing.join(", ")
         ))
     }
-}
-
-fn checked(what: &str, is: Result<String, String>) -> Checked {
-    Checked { what: what.to_owned(), is }
 }

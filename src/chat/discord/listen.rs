@@ -288,7 +288,7 @@ impl Ears<'_> {
         }
         let at = MessageRef { room: room.name.clone(), id: said.id.to_string() };
         let Some(text) = spoken(&said.content, self.me, &self.discord.prefix) else { return };
-        let message = Message { at, author: account(said.author.id), text, received: written_at(said.id) };
+        let message = Message { at, author: account(said.author.id), text, received: written_at(said.id), doubt: None };
         self.pass(ChatEvent::Message(message)).await;
     }
 
@@ -316,7 +316,7 @@ impl Ears<'_> {
         let id = MessageId::new(interaction.id().get());
         let at = MessageRef { room: room.name.clone(), id: id.to_string() };
         let text = format!("{}{line}", self.discord.prefix);
-        let message = Message { at, author: account(by), text, received: written_at(id) };
+        let message = Message { at, author: account(by), text, received: written_at(id), doubt: None };
         self.pass(ChatEvent::Message(message)).await;
     }
 

@@ -31,7 +31,7 @@ use serenity::all::{
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OnceCell, mpsc};
 
-pub use self::check::{Checked, permissions};
+pub use self::check::permissions;
 use self::rest::{Access, about, trouble};
 use super::menu::Menu;
 use super::{Audience, Block, Chat, ChatError, ChatEvent, Place, Reply};

@@ -113,7 +113,7 @@ impl Desk {
         self.private.insert(number, id);
         self.send(id, &FromBot::Taken { message: self.board.name(number) });
         let at = self.board.reference(number);
-        Ok(Some(ChatEvent::Message(Message { at, author: account(&name), text: text.to_owned(), received: now })))
+        Ok(Some(ChatEvent::Message(Message { at, author: account(&name), text: text.to_owned(), received: now, doubt: None })))
     }
 
     fn react(&mut self, id: ClientId, name: &str, message: &str, emoji: &str) -> Result<Option<ChatEvent>, String> {

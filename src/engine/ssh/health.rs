@@ -161,9 +161,9 @@ impl Act<'_> {
         let mut message = format!("{target} isn't healthy after {:.0} s: {tally}", deadline.as_secs_f64());
         if by_http && let Some(why) = link.refused_forward() {
             let host = &target.host;
-            message += &format!(
+            message.push_str(&format!(
                 ". sshd of {host} refuses to forward ports ({why}): set `AllowTcpForwarding yes` in /etc/ssh/sshd_config there"
-            );
+            ));
         }
         Failure::new(FailureKind::Unhealthy, message)
     }

@@ -63,7 +63,7 @@ fn tags_are_formed_of_what_the_notice_says() {
 #[test]
 fn each_pipeline_counts_its_own_builds() {
     let rule = |source| format!("[[builds]]\nsource = \"{source}\"\napp = \"blog\"\nproject = '.*'\ntag = \"$number\"\n");
-    let fleet = fleet(&(rule("jenkins") + &rule("github")));
+    let fleet = fleet(&format!("{}{}", rule("jenkins"), rule("github")));
     let number = |source, notice: Notice| match fleet.build(source, &notice, Timestamp::UNIX_EPOCH) {
         BuildMatch::Build(build) => build.number.map(|number| (number.pipeline, number.number)),
         other => panic!("{other:?}"),

@@ -81,7 +81,8 @@ impl Room {
         self.changed.send_modify(|n| *n += 1);
     }
 
-    async fn event(&self, event: ChatEvent) {
+    /// The service tells the bot something, if that listens.
+    pub async fn event(&self, event: ChatEvent) {
         let listener = self.state.lock().unwrap().listener.clone();
         if let Some(listener) = listener {
             // A bot that has stopped hears nothing.
@@ -97,7 +98,7 @@ impl Room {
             format!("said-{}", state.said)
         };
         let at = MessageRef { room: self.id.clone(), id };
-        let message = Message { at, author: self.account(who), text: text.to_owned(), received };
+        let message = Message { at, author: self.account(who), text: text.to_owned(), received, doubt: None };
         self.event(ChatEvent::Message(message.clone())).await;
         message
     }

@@ -1,20 +1,13 @@
 //! A whole conversation in Discord: the real bot and the real adapter, on hosts that are rehearsed.
 
-use shipmate::bot::{Bot, Commands, Habits, Parts as BotParts, Vitals};
-use shipmate::clock::Clock;
-use shipmate::domain::build::{Build, BuildOutcome};
+use shipmate::chat::menu::Menu;
+use shipmate::domain::build::BuildOutcome;
 use shipmate::domain::deployment::{Event, Found};
 use shipmate::domain::names::DeploymentId;
-use shipmate::engine::rehearsal::{Behaviour, Fault, Rehearsal};
-use shipmate::fleet::Fleet;
-use shipmate::http::{Condition, Health, Metrics};
-use shipmate::runbook::{Catalog, Prefix};
-use shipmate::secret::Redactor;
-use shipmate::store::Ledger;
-use tokio_util::sync::CancellationToken;
+use shipmate::engine::rehearsal::Fault;
 
 use super::*;
-use crate::sample::{name, release};
+use crate::play::Play;
 
 const FLEET: &str = r#"
 [people.anna]
@@ -56,18 +49,7 @@ health = { running = "1s" }
 /// A bot in Discord, and the people there.
 struct Talk {
     server: Server,
-    ledger: Ledger,
-    rehearsal: Rehearsal,
-    fleet: Arc<Fleet>,
-    folder: tempfile::TempDir,
-    life: Option<Life>,
-}
-
-/// A bot that runs.
-struct Life {
-    bot: Bot,
-    end: tokio::task::JoinHandle<()>,
-    shutdown: CancellationToken,
+    play: Play,
 }
 
 impl Talk {
@@ -75,78 +57,17 @@ impl Talk {
         let server = Server::new().await;
         assert_eq!((server.fake.user("anna"), server.fake.user("carl")), (100, 101));
         server.fake.give_role("carl", 7);
-        let fleet = Fleet::parse("fleet.toml", FLEET).unwrap();
-        let rehearsal = Rehearsal::new(fleet.environment(&name("antisocial"), None).unwrap());
-        for number in 41..50 {
-            rehearsal.push(&release(&format!("build-{number}")), Behaviour::good());
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let mut talk = Talk { server, ledger: Ledger::in_memory(), rehearsal, fleet: Arc::new(fleet), folder, life: None };
+        let mut talk = Talk { server, play: Play::new(FLEET) };
         talk.start().await;
         talk
     }
 
     async fn start(&mut self) {
         let (before, _) = self.fake().connections();
-        let (catalog, fleet, ledger) = (Arc::new(Catalog::builtin().unwrap()), self.fleet.clone(), self.ledger.clone());
-        let menu = Commands { catalog: catalog.clone(), fleet, ledger };
-        let discord =
-            Discord::new(Parts { menu: Some(Arc::new(menu)), announcing: [room()].into(), ..parts(self.fake()) }).unwrap();
-        let bot = Bot::start(BotParts {
-            fleet: self.fleet.clone(),
-            catalog,
-            ledger: self.ledger.clone(),
-            engine: Arc::new(self.rehearsal.clone()),
-            chats: vec![Arc::new(discord)],
-            metrics: Metrics::new(),
-            prefix: Prefix::default(),
-            outputs: self.folder.path().join("outputs"),
-            output_keep: Duration::from_secs(3600),
-            redactor: Redactor::default(),
-            heartbeat: Some(self.folder.path().join("alive")),
-            habits: Habits { drift_every: Duration::ZERO, ..Habits::default() },
-            clock: Clock::system(),
-        });
-        let bot = bot.await.unwrap();
-        let shutdown = CancellationToken::new();
-        let (running, stop) = (bot.clone(), shutdown.clone());
-        let end = tokio::spawn(async move {
-            running.run(stop).await;
-        });
-        self.life = Some(Life { bot, end, shutdown });
+        let menu = Some(Arc::new(self.play.menu()) as Arc<dyn Menu>);
+        let discord = Discord::new(Parts { menu, announcing: [room()].into(), ..parts(self.fake()) }).unwrap();
+        self.play.start(vec![Arc::new(discord)]).await;
         self.fake().until("a session", |fake| (fake.connections().0 > before).then_some(())).await;
-    }
-
-    async fn stop(&mut self) {
-        let Life { end, shutdown, .. } = self.life.take().unwrap();
-        shutdown.cancel();
-        end.await.unwrap();
-    }
-
-    /// Waits until /healthz says something of the chat, or nothing.
-    async fn healthz(&self, words: Option<&str>) {
-        let vitals = Vitals(self.life.as_ref().unwrap().bot.clone());
-        let says = || match vitals.report().parts.into_iter().find(|(part, _)| *part == "chat") {
-            Some((_, Condition::Degraded(why))) => Some(why),
-            _ => None,
-        };
-        let wait = async {
-            while says().is_some() != words.is_some() || !words.is_none_or(|words| says().is_some_and(|why| why.contains(words))) {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        assert!(tokio::time::timeout(Duration::from_secs(20), wait).await.is_ok(), "{words:?}: {:?}", says());
-    }
-
-    /// Waits for a deployment's end.
-    async fn is_over(&self, id: DeploymentId) {
-        let mut facts = self.ledger.subscribe();
-        let over = async {
-            while !self.ledger.state(id).unwrap().unwrap().phase.is_final() {
-                facts.changed().await.unwrap();
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), over).await.expect("it waits for Discord");
     }
 
     fn fake(&self) -> &Fake {
@@ -154,26 +75,7 @@ impl Talk {
     }
 
     async fn announce(&self, app: &str, tag: &str) {
-        self.announced(app, tag, BuildOutcome::Succeeded).await;
-    }
-
-    async fn announced(&self, app: &str, tag: &str, outcome: BuildOutcome) {
-        let build = Build {
-            app: name(app),
-            tag: name(tag),
-            outcome,
-            number: None,
-            digest: None,
-            commit: tag.strip_prefix("build-").map(|number| format!("{number:0>40}").parse().unwrap()),
-            branch: Some("main".to_owned()),
-            url: Some("https://ci.example.org/job/antisocial/42/".to_owned()),
-            author: Some("Dora".to_owned()),
-            message: Some("Make *everything* faster".to_owned()),
-            seconds: None,
-            source: "generic".to_owned(),
-            at: Timestamp::now(),
-        };
-        self.ledger.built(build, vec![format!("{app} {tag}")], Timestamp::now()).await.unwrap();
+        self.play.announce(app, tag, BuildOutcome::Succeeded).await;
     }
 
     /// Deploys a build with carl's vote; the closing message.
@@ -216,7 +118,7 @@ async fn a_build_is_announced_approved_deployed_put_back_and_reverted() {
     assert_eq!(fake.thread(closing).unwrap(), "#1 deploy antisocial production: → build-41");
 
     // The next one isn't healthy.
-    talk.rehearsal.fault(Fault::apply("healthy web@appserver2"));
+    talk.play.rehearsal.fault(Fault::apply("healthy web@appserver2"));
     fake.say("anna", "!deploy antisocial build-42");
     let (call, _) = fake.sees(&["#2 deploy", "needs 1 vote"]).await;
     fake.put_reaction("carl", call, "✅");
@@ -250,15 +152,15 @@ async fn a_vote_that_is_told_after_it_was_taken_back_starts_nothing() {
     fake.take_reaction("carl", call, "✅");
     fake.release(|held| held.reverse());
     let first = DeploymentId(1);
-    let mut facts = talk.ledger.subscribe();
+    let mut facts = talk.play.ledger.subscribe();
     let withdrawn = async {
         let is = |(_, event): &(Timestamp, Event)| matches!(event, Event::ApprovalWithdrawn { .. });
-        while !talk.ledger.events(first).unwrap().iter().any(is) {
+        while !talk.play.ledger.events(first).unwrap().iter().any(is) {
             facts.changed().await.unwrap();
         }
     };
     tokio::time::timeout(Duration::from_secs(20), withdrawn).await.expect("the vote stays");
-    let state = talk.ledger.state(first).unwrap().unwrap();
+    let state = talk.play.state(1);
     assert!(state.started_at.is_none() && state.votes.is_empty(), "{state:?}");
     fake.put_reaction("carl", call, "✅");
     fake.sees(&["#1 antisocial production runs build-41"]).await;
@@ -271,7 +173,7 @@ async fn slash_commands_suggest_and_buttons_count_like_typed_words() {
     for (tag, outcome) in
         [("build-41", BuildOutcome::Succeeded), ("build-42", BuildOutcome::Failed), ("build-43", BuildOutcome::Succeeded)]
     {
-        talk.announced("antisocial", tag, outcome).await;
+        talk.play.announce("antisocial", tag, outcome).await;
     }
     fake.until("the slash commands", |fake| fake.commands().contains(&"deploy".to_owned()).then_some(())).await;
     assert_eq!(fake.types("anna", "deploy", &[], "app", "an").await, ["antisocial"]);
@@ -367,12 +269,12 @@ async fn while_discord_is_down_deployments_go_on_and_the_channel_is_mended_after
     let fake = talk.fake();
     fake.say("anna", "!deploy antisocial build-41");
     let (call, _) = fake.sees(&["#1 deploy", "needs 1 vote"]).await;
-    talk.rehearsal.fault(Fault::apply("start web@appserver1").hangs());
+    talk.play.rehearsal.fault(Fault::apply("start web@appserver1").hangs());
     fake.put_reaction("carl", call, "✅");
-    talk.rehearsal.hanging().await;
+    talk.play.rehearsal.hanging().await;
     fake.is_down(true);
-    talk.rehearsal.go_on();
-    talk.is_over(DeploymentId(1)).await;
+    talk.play.rehearsal.go_on();
+    talk.play.is_over(1).await;
     fake.is_down(false);
     fake.sees(&["#1 antisocial production runs build-41"]).await;
     let texts = fake.texts();
@@ -394,18 +296,18 @@ async fn what_keeps_it_from_its_channel_is_on_healthz_and_mended_afterwards() {
         (2, (404, 10003), "it was deleted"),
         (3, (401, 0), "SHIPMATE_DISCORD_TOKEN"),
     ] {
-        talk.rehearsal.fault(Fault::apply("start web@appserver1").hangs());
+        talk.play.rehearsal.fault(Fault::apply("start web@appserver1").hangs());
         fake.say("anna", &format!("!deploy antisocial build-4{number}"));
         let (call, _) = fake.sees(&[&format!("#{number} deploy"), "needs 1 vote"]).await;
         fake.put_reaction("carl", call, "✅");
-        talk.rehearsal.hanging().await;
+        talk.play.rehearsal.hanging().await;
         fake.forbid(Some(refused));
-        talk.rehearsal.go_on();
-        talk.is_over(DeploymentId(number)).await;
-        talk.healthz(Some(words)).await;
+        talk.play.rehearsal.go_on();
+        talk.play.is_over(number).await;
+        talk.play.chats_are(Some(words)).await;
         fake.forbid(None);
         fake.sees(&[&format!("#{number} antisocial production runs build-4{number}")]).await;
-        talk.healthz(None).await;
+        talk.play.chats_are(None).await;
     }
     let closed = |text: &&String| text.contains("antisocial production runs");
     assert_eq!(fake.texts().iter().filter(closed).count(), 3, "{}", fake.texts().join("\n---\n"));
@@ -416,12 +318,12 @@ async fn a_vote_and_a_command_of_the_time_between_two_lives_count_once() {
     let mut talk = Talk::new().await;
     talk.fake().say("anna", "!deploy antisocial build-41");
     let (call, _) = talk.fake().sees(&["#1 deploy", "needs 1 vote"]).await;
-    talk.stop().await;
+    talk.play.stop().await;
     talk.fake().put_reaction("carl", call, "✅");
     talk.fake().say("anna", "!history antisocial");
     talk.start().await;
     talk.fake().sees(&["#1 antisocial production runs build-41"]).await;
-    let state = talk.ledger.state(DeploymentId(1)).unwrap().unwrap();
+    let state = talk.play.state(1);
     assert!(state.votes.values().all(|vote| vote.found == Found::AfterReconnect) && state.votes.len() == 1, "{:?}", state.votes);
     talk.fake().say("anna", "!apps");
     talk.fake().sees(&["apps", "blog"]).await;

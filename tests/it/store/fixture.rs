@@ -150,5 +150,5 @@ pub fn message(id: &str) -> MessageRef {
 }
 
 pub fn said(id: &str, text: &str) -> Message {
-    Message { at: message(id), author: Account("terminal:anna".into()), text: text.into(), received: at(0) }
+    Message { at: message(id), author: Account("terminal:anna".into()), text: text.into(), received: at(0), doubt: None }
 }

@@ -155,7 +155,7 @@ impl Maker {
     async fn hears(&mut self, room: &RoomId, id: &str, text: &str) {
         let received = self.now();
         let at = MessageRef { room: room.clone(), id: id.into() };
-        let message = Message { at, author: Account("terminal:anna".into()), text: text.into(), received };
+        let message = Message { at, author: Account("terminal:anna".into()), text: text.into(), received, doubt: None };
         self.ledger.heard(message, received).await.unwrap();
     }
 

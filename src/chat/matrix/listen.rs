@@ -1,0 +1,412 @@
+//! From what the homeserver tells to what the bot should know.
+//!
+//! One task does it all, in order. The SDK takes note of an answer before anybody has seen it, so an answer may be lost with the
+//! process: at each start, and whenever the homeserver leaves something out, the newest messages are fetched back to the last one
+//! that was passed on. What comes twice is passed on once.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use matrix_sdk::config::SyncSettings;
+use matrix_sdk::deserialized_responses::{TimelineEvent, TimelineEventKind};
+use matrix_sdk::room::MessagesOptions;
+use matrix_sdk::ruma::events::room::redaction::SyncRoomRedactionEvent;
+use matrix_sdk::ruma::events::{AnySyncMessageLikeEvent, AnySyncTimelineEvent, SyncMessageLikeEvent};
+use matrix_sdk::ruma::{EventId, OwnedEventId, OwnedRoomId, UserId};
+use matrix_sdk::sync::SyncResponse;
+use matrix_sdk::{Client, Room};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::errors::{is_unknown_token, trouble};
+use super::memory::Seen;
+use super::read::{self, Read};
+use super::unread::Unread;
+use super::{Matrix, account, session};
+use crate::chat::ChatEvent;
+use crate::domain::message::{Doubt, Message, MessageRef, RoomId};
+
+/// How long the homeserver may wait with an answer while nothing happens.
+const LONG_POLL: Duration = Duration::from_secs(25);
+
+/// How long to wait before the homeserver is asked again after it failed, and at most.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long to wait before missed messages are fetched again.
+const FETCH_AGAIN: Duration = Duration::from_secs(15);
+
+/// How many events are fetched at once, and how many pages at most; the newest count.
+const PAGE: u32 = 100;
+const PAGES: usize = 20;
+
+/// How much older than the last one an event may seem before the search for that ends: clocks differ.
+const SLACK: SignedDuration = SignedDuration::from_mins(10);
+
+/// Listens until nobody wants to hear any more.
+pub(super) async fn listen(matrix: &Matrix, to: mpsc::Sender<ChatEvent>, since: Option<Timestamp>) {
+    let begin = since.unwrap_or_else(matrix.parts().now);
+    let places = matrix.0.rooms.iter().map(|(name, id)| (id.clone(), Place::new(name.clone(), begin))).collect();
+    let mut ears = Ears { matrix, to: to.clone(), places, names: Vec::new() };
+    tokio::select! {
+        () = to.closed() => {}
+        () = ears.hear() => {}
+    }
+}
+
+/// A room, and what is known of it.
+struct Place {
+    name: RoomId,
+    /// What is older than this is none of the bot's business.
+    begin: Timestamp,
+    /// The newest event that was passed on with nothing missing before it, and when it was written.
+    newest: Option<(OwnedEventId, Timestamp)>,
+    passed: Seen<OwnedEventId>,
+    unread: Unread,
+    /// The bot is in it.
+    is_in: bool,
+    /// Something may have been missed after the newest one; when it is fetched.
+    behind: Option<Instant>,
+    /// Told that the room is there since something was missed.
+    connected: bool,
+}
+
+impl Place {
+    fn new(name: RoomId, begin: Timestamp) -> Place {
+        let (passed, unread) = (Seen::default(), Unread::default());
+        Place { name, begin, newest: None, passed, unread, is_in: false, behind: None, connected: false }
+    }
+
+    fn falls_behind(&mut self) {
+        self.behind = Some(Instant::now());
+        self.connected = false;
+    }
+
+    fn reference(&self, event: &EventId) -> MessageRef {
+        MessageRef { room: self.name.clone(), id: event.to_string() }
+    }
+}
+
+struct Ears<'a> {
+    matrix: &'a Matrix,
+    to: mpsc::Sender<ChatEvent>,
+    places: BTreeMap<OwnedRoomId, Place>,
+    /// What the bot may be called.
+    names: Vec<String>,
+}
+
+impl Ears<'_> {
+    async fn hear(&mut self) {
+        let client = self.open().await;
+        self.names = names(&client, self.matrix.me()).await;
+        let mut retry = RETRY_FIRST;
+        // The first answer comes at once: it tells which rooms are there.
+        let mut wait = Duration::ZERO;
+        loop {
+            let settings = SyncSettings::new().timeout(wait).filter(session::filter().into());
+            match client.sync_once(settings).await {
+                Ok(told) => {
+                    retry = RETRY_FIRST;
+                    if self.matrix.deaf().is_some() {
+                        tracing::info!("the homeserver is heard again");
+                        self.places.values_mut().for_each(Place::falls_behind);
+                        self.matrix.link_is(None);
+                    }
+                    self.told(&client, told).await;
+                    wait = self.wait();
+                }
+                Err(error) => {
+                    let why = trouble(&error);
+                    if is_unknown_token(&error) {
+                        retry = RETRY_LIMIT;
+                    }
+                    tracing::error!(%why, retry_in = retry.as_secs(), "the homeserver isn't heard");
+                    self.matrix.link_is(Some(why));
+                    sleep(retry).await;
+                    retry = (retry * 2).min(RETRY_LIMIT);
+                }
+            }
+        }
+    }
+
+    /// The session, however long it takes.
+    async fn open(&self) -> Client {
+        loop {
+            match self.matrix.session().await {
+                Ok(session) => {
+                    if let Some(why) = &session.weakness {
+                        tracing::error!(%why, "people can't trust the bot's device");
+                    }
+                    return session.client;
+                }
+                Err(error) => {
+                    self.matrix.link_is(Some(error.to_string()));
+                    // Somebody else may have tried in the same moment.
+                    sleep_until(self.matrix.opens_again_at().max(Instant::now() + RETRY_FIRST)).await;
+                }
+            }
+        }
+    }
+
+    /// How long the next answer may take.
+    fn wait(&self) -> Duration {
+        let due = self.places.values().filter(|place| place.is_in).filter_map(|place| place.behind).min();
+        due.map_or(LONG_POLL, |due| due.saturating_duration_since(Instant::now()).min(LONG_POLL))
+    }
+
+    async fn told(&mut self, client: &Client, told: SyncResponse) {
+        session::join_invited(client, self.matrix.parts()).await;
+        let ids: Vec<OwnedRoomId> = self.places.keys().cloned().collect();
+        for id in ids {
+            let room = session::is_in(client, &id, self.matrix.me());
+            let Some(place) = self.places.get_mut(&id) else { continue };
+            let update = told.rooms.joined.get(&id);
+            match &room {
+                Ok(room) => {
+                    let successor = room.successor_room().map(|successor| successor.room_id);
+                    let why = successor.map(|successor| {
+                        format!("the room was replaced by {successor}; the bot follows only if the fleet file says so: name that room there")
+                    });
+                    self.matrix.room_is(&place.name, why);
+                    // A room that is new, or new again.
+                    if !std::mem::replace(&mut place.is_in, true) || update.is_some_and(|update| update.timeline.limited) {
+                        place.falls_behind();
+                    }
+                }
+                Err(why) => {
+                    place.is_in = false;
+                    self.matrix.room_is(&place.name, Some(why.clone()));
+                }
+            }
+            let Ok(room) = room else { continue };
+            if place.behind.is_some_and(|due| due <= Instant::now()) {
+                self.catch_up(&id, &room).await;
+            }
+            for event in update.into_iter().flat_map(|update| &update.timeline.events) {
+                self.happened(&id, &room, event).await;
+            }
+            self.read_late(&id, &room).await;
+        }
+    }
+
+    /// Tells that a room is there, and fetches what was missed in it.
+    async fn catch_up(&mut self, id: &OwnedRoomId, room: &Room) {
+        let Some(place) = self.places.get_mut(id) else { return };
+        let (name, connected) = (place.name.clone(), std::mem::replace(&mut place.connected, true));
+        let missed = missed(room, place).await;
+        if !connected {
+            self.pass(ChatEvent::Connected { room: name.clone() }).await;
+        }
+        let Some(place) = self.places.get_mut(id) else { return };
+        match missed {
+            Ok(missed) => {
+                place.behind = None;
+                let begin = place.newest.is_none().then_some(place.begin);
+                for event in missed {
+                    // Only what is written from the beginning on is meant, and what was edited since isn't meant any more: if it was
+                    // heard when it was sent, it was passed on then.
+                    let is_old = begin.is_some_and(|begin| written(&event, (self.matrix.parts().now)()) < begin);
+                    if !is_old && !is_edited(&event) {
+                        self.happened(id, room, &event).await;
+                    } else if let (Some(place), Some(event)) = (self.places.get_mut(id), event.event_id()) {
+                        place.passed.insert(event);
+                    }
+                }
+            }
+            Err(error) => {
+                place.behind = Some(Instant::now() + FETCH_AGAIN);
+                tracing::warn!(room = %name, error = %trouble(&error), "what people wrote meanwhile can't be fetched; it is tried again");
+            }
+        }
+    }
+
+    /// The messages whose keys have come since.
+    async fn read_late(&mut self, id: &OwnedRoomId, room: &Room) {
+        let Some(place) = self.places.get_mut(id).filter(|place| !place.unread.is_empty()) else { return };
+        for (event, written) in place.unread.readable(room).await {
+            self.said(id, room, &event, written).await;
+        }
+    }
+
+    async fn happened(&mut self, id: &OwnedRoomId, room: &Room, event: &TimelineEvent) {
+        let Some(place) = self.places.get_mut(id) else { return };
+        let Some(event_id) = event.event_id() else { return };
+        let written = written(event, (self.matrix.parts().now)());
+        // What was missed is looked for from the last one before the gap.
+        if place.behind.is_none() {
+            place.newest = Some((event_id.clone(), written));
+        }
+        if !place.passed.insert(event_id.clone()) {
+            return;
+        }
+        if let TimelineEventKind::UnableToDecrypt { utd_info, .. } = &event.kind {
+            let Some(sender) = event.sender().filter(|sender| self.matrix.hears(sender)) else { return };
+            // Which kind of relation it is can be read; an edit is no command anyway.
+            if is_encrypted_message(event) && place.unread.add(event_id.clone(), &sender, event, utd_info, written) {
+                tracing::warn!(room = %place.name, %sender, reason = ?utd_info.reason, "a message can't be read");
+                let message = place.reference(&event_id);
+                self.pass(ChatEvent::Unreadable { message, author: account(&sender) }).await;
+            }
+            return;
+        }
+        match event.raw().deserialize() {
+            Ok(AnySyncTimelineEvent::MessageLike(AnySyncMessageLikeEvent::RoomMessage(_))) => {
+                self.said(id, room, event, written).await;
+            }
+            Ok(AnySyncTimelineEvent::MessageLike(AnySyncMessageLikeEvent::Reaction(SyncMessageLikeEvent::Original(reaction)))) => {
+                let to = place.reference(&reaction.content.relates_to.event_id);
+                if let Some((event, reaction)) = self.matrix.reaction(&to, &reaction) {
+                    self.matrix.remembered(|memory| memory.react(event, reaction.clone()));
+                    self.pass(ChatEvent::Reacted { to, author: reaction.author, emoji: reaction.emoji }).await;
+                }
+            }
+            Ok(AnySyncTimelineEvent::MessageLike(AnySyncMessageLikeEvent::RoomRedaction(redaction))) => {
+                self.removed(id, room, &redaction).await;
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+
+    async fn said(&self, id: &OwnedRoomId, room: &Room, event: &TimelineEvent, written: Timestamp) {
+        let Some(place) = self.places.get(id) else { return };
+        let Ok(AnySyncTimelineEvent::MessageLike(AnySyncMessageLikeEvent::RoomMessage(SyncMessageLikeEvent::Original(message)))) =
+            event.raw().deserialize()
+        else {
+            return;
+        };
+        let at = place.reference(&message.event_id);
+        let is_heard = self.matrix.hears(&message.sender);
+        if let Some(root) = read::thread_of(&message.content) {
+            self.matrix.remembered(|memory| memory.in_thread(&message.event_id, root));
+        }
+        match read::read(&message.content, &self.names, &self.matrix.parts().prefix) {
+            Read::Said(text) if is_heard => {
+                let prefix = &self.matrix.parts().prefix;
+                let is_command = text.to_lowercase().starts_with(&prefix.to_lowercase());
+                let doubt = doubt(room, event, &message.sender, is_command).await;
+                let message = Message { at, author: account(&message.sender), text, received: written, doubt };
+                self.pass(ChatEvent::Message(message)).await;
+            }
+            // What a webhook says comes from a puppet as often as from a bot.
+            Read::Said(text) | Read::Noted(text)
+                if message.sender != self.matrix.me() && self.matrix.parts().announcing.contains(&place.name) =>
+            {
+                self.pass(ChatEvent::Announced { message: at, text }).await;
+            }
+            Read::Said(_) | Read::Noted(_) | Read::Nothing => {}
+        }
+    }
+
+    /// Something was removed: a message, or an emoji.
+    async fn removed(&self, id: &OwnedRoomId, room: &Room, redaction: &SyncRoomRedactionEvent) {
+        let Some(place) = self.places.get(id) else { return };
+        let rules = room.clone_info().room_version_rules_or_default().redaction;
+        let Some(removed) = redaction.redacts(&rules) else { return };
+        if let Some((reaction, still_there)) = self.matrix.remembered(|memory| memory.unreact(removed)) {
+            if !still_there {
+                self.pass(ChatEvent::Unreacted { to: reaction.to, author: reaction.author, emoji: reaction.emoji }).await;
+            }
+            return;
+        }
+        let message = place.reference(removed);
+        let known = self.matrix.remembered(|memory| {
+            memory.gone.insert(message.clone());
+            memory.there.contains(&message)
+        });
+        let known = known || place.passed.contains(&removed.to_owned());
+        self.pass(ChatEvent::Deleted { message }).await;
+        // It may have been an emoji of an earlier life: what is there now is looked at.
+        if !known {
+            self.pass(ChatEvent::Connected { room: place.name.clone() }).await;
+        }
+    }
+
+    async fn pass(&self, event: ChatEvent) {
+        // If nobody hears any more, that is noticed by those who wait.
+        let _ = self.to.send(event).await;
+    }
+}
+
+/// The events after the newest one, the oldest first.
+async fn missed(room: &Room, place: &Place) -> matrix_sdk::Result<Vec<TimelineEvent>> {
+    let floor = place.newest.as_ref().map_or(place.begin, |(_, written)| *written - SLACK);
+    let mut missed = Vec::new();
+    let mut from: Option<String> = None;
+    for _ in 0..PAGES {
+        let mut options = MessagesOptions::backward().from(from.as_deref());
+        options.limit = PAGE.into();
+        let page = room.messages(options).await?;
+        let mut all_old = !page.chunk.is_empty();
+        for event in page.chunk {
+            if place.newest.as_ref().is_some_and(|(newest, _)| event.event_id().as_ref() == Some(newest)) {
+                missed.reverse();
+                return Ok(missed);
+            }
+            all_old &= origin(&event).is_some_and(|written| written < floor);
+            missed.push(event);
+        }
+        match page.end {
+            // One old event alone says nothing: whoever wrote it may have a wrong clock.
+            Some(end) if !all_old && from.as_ref() != Some(&end) => from = Some(end),
+            _ => {
+                missed.reverse();
+                return Ok(missed);
+            }
+        }
+    }
+    tracing::warn!(room = %place.name, events = missed.len(), "more was missed than is fetched; the newest count");
+    missed.reverse();
+    Ok(missed)
+}
+
+/// Why the author of a message isn't proven.
+async fn doubt(room: &Room, event: &TimelineEvent, sender: &UserId, is_command: bool) -> Option<Doubt> {
+    let Some(info) = event.encryption_info() else { return Some(Doubt::NotEncrypted) };
+    let doubt = read::doubt(&info.verification_state)?;
+    if !is_command {
+        return Some(doubt);
+    }
+    // A device may be so new that the homeserver hasn't told of it yet.
+    let asked = room.client().encryption().request_user_identity(sender).await;
+    if let (Ok(_), Some(session)) = (asked, info.session_id())
+        && let Some(info) = room.get_encryption_info(session, sender).await
+    {
+        return read::doubt(&info.verification_state);
+    }
+    Some(doubt)
+}
+
+/// What the bot may be called: its id, the first part of it, and its name.
+async fn names(client: &Client, me: &UserId) -> Vec<String> {
+    let name = client.account().get_display_name().await.ok().flatten();
+    [Some(me.to_string()), Some(me.localpart().to_owned()), name].into_iter().flatten().collect()
+}
+
+/// When an event was written, by the homeserver's clock as far as that differs from ours. Never later than now.
+fn written(event: &TimelineEvent, now: Timestamp) -> Timestamp {
+    let unsigned = event.raw().get_field::<Value>("unsigned").ok().flatten();
+    let age = unsigned.and_then(|unsigned| unsigned.get("age")?.as_i64()).filter(|age| *age >= 0);
+    let by_age = age.and_then(|age| now.checked_sub(SignedDuration::from_millis(age)).ok());
+    by_age.or_else(|| origin(event)).unwrap_or(now).min(now)
+}
+
+/// When an event was written, as its author's homeserver says.
+fn origin(event: &TimelineEvent) -> Option<Timestamp> {
+    let milliseconds = event.raw().get_field::<i64>("origin_server_ts").ok().flatten()?;
+    Timestamp::from_millisecond(milliseconds).ok()
+}
+
+/// Whether the homeserver says that a message was edited.
+fn is_edited(event: &TimelineEvent) -> bool {
+    let unsigned = event.raw().get_field::<Value>("unsigned").ok().flatten();
+    unsigned.is_some_and(|unsigned| unsigned.get("m.relations").is_some_and(|relations| relations.get("m.replace").is_some()))
+}
+
+/// Whether an event that can't be read may be a message of a person: neither an edit nor removed.
+fn is_encrypted_message(event: &TimelineEvent) -> bool {
+    let content = event.raw().get_field::<Value>("content").ok().flatten().unwrap_or_default();
+    let relation = content.get("m.relates_to").and_then(|relation| relation.get("rel_type")).and_then(Value::as_str);
+    content.get("ciphertext").is_some() && relation != Some("m.replace")
+}

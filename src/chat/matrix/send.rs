@@ -1,0 +1,257 @@
+//! What the bot sends: messages with a stable transaction id, so that none is shown twice, edits in place, files in threads.
+//!
+//! The homeserver knows a transaction id of a device for a day. So each message carries the mark of its key too, and before the
+//! first post of a life the newest messages are looked through for it.
+
+use std::io::Cursor;
+use std::sync::PoisonError;
+
+use matrix_sdk::Room;
+use matrix_sdk::room::MessagesOptions;
+use matrix_sdk::ruma::events::relation::RelationType;
+use matrix_sdk::ruma::{EventId, OwnedEventId, OwnedTransactionId};
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::errors::{about, is_there_already, is_unknown, unavailable};
+use super::render::{self, Shown};
+use super::{CALLED, IN_ADDRESS, Matrix};
+use crate::chat::{ChatError, Reply};
+use crate::domain::message::{MessageRef, RoomId};
+
+/// The field of a message that has the mark of its key.
+const MARK: &str = "shipmate.ref";
+
+/// How many messages are looked through for a mark.
+const LOOKED_THROUGH: u32 = 100;
+
+/// The name of the file that has what a message can't hold.
+const FILE: &str = "message.txt";
+
+/// A file of the homeserver's, as the content of a message names it.
+struct Uploaded {
+    file: &'static str,
+    at: Value,
+    size: usize,
+}
+
+impl Matrix {
+    /// Shows a reply, as an answer to a message if there is one.
+    pub(super) async fn show(
+        &self,
+        name: &RoomId,
+        to: Option<&MessageRef>,
+        reply: &Reply,
+        key: &str,
+    ) -> Result<MessageRef, ChatError> {
+        let room = self.room(name).await?;
+        let mark = mark(name, key);
+        if let Some(message) = self.remembered(|memory| memory.posted(&mark)) {
+            return Ok(message);
+        }
+        if self.remembered(|memory| memory.unsure.contains(name))
+            && let Some(found) = marked(&room, self.me(), &mark).await?
+        {
+            let message = MessageRef { room: name.clone(), id: found.to_string() };
+            self.remembered(|memory| memory.post(mark, message.clone()));
+            return Ok(message);
+        }
+        let shown = render::shown(reply);
+        let mut content = self.content(&shown);
+        content.insert(MARK.to_owned(), json!(mark));
+        if let Some(relation) = to.map(|to| self.relation_to(to)) {
+            content.insert("m.relates_to".to_owned(), relation);
+        }
+        let id = send(&room, Value::Object(content), Some(mark.as_str().into())).await.map_err(|error| unavailable(&error))?;
+        let message = MessageRef { room: name.clone(), id: id.to_string() };
+        self.remembered(|memory| memory.post(mark.clone(), message.clone()));
+        if let Some(whole) = shown.whole {
+            self.put_beside(&room, &id, FILE, FILE, whole, &format!("{mark}-whole")).await.map_err(|error| unavailable(&error))?;
+        }
+        Ok(message)
+    }
+
+    /// Changes a message in place.
+    pub(super) async fn change(&self, message: &MessageRef, reply: &Reply, last: bool) -> Result<(), ChatError> {
+        let (room, id) = self.place(message).await?;
+        let shown = render::shown(reply);
+        // Nobody is called again by an edit.
+        let edit = json!({
+            "msgtype": "m.notice",
+            "body": format!("* {}", shown.title),
+            "m.mentions": {},
+            "m.new_content": self.content(&shown),
+            "m.relates_to": { "rel_type": "m.replace", "event_id": id },
+        });
+        send(&room, edit, None).await.map_err(|error| about(message, &error))?;
+        if let (true, Some(whole)) = (last, shown.whole) {
+            let mark = mark(&message.room, &format!("whole:{}", message.id));
+            self.put_beside(&room, &id, FILE, FILE, whole, &mark).await.map_err(|error| unavailable(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Keeps a text as a file in the thread of a message.
+    pub(super) async fn keep_in_thread(
+        &self,
+        message: &MessageRef,
+        title: &str,
+        file: &str,
+        text: String,
+    ) -> Result<(), ChatError> {
+        let (room, id) = self.place(message).await?;
+        let mark = mark(&message.room, &format!("beside:{}", message.id));
+        self.put_beside(&room, &id, title, file, text, &mark).await.map_err(|error| about(message, &error))
+    }
+
+    /// Puts an emoji to a message.
+    pub(super) async fn put_emoji(&self, message: &MessageRef, emoji: &str) -> Result<(), ChatError> {
+        let (room, id) = self.place(message).await?;
+        let content = json!({ "m.relates_to": { "rel_type": RelationType::Annotation, "event_id": id, "key": emoji } });
+        match room.send_raw("m.reaction", content).await {
+            Ok(_) => Ok(()),
+            Err(error) if is_there_already(&error) => Ok(()),
+            Err(error) => Err(about(message, &error)),
+        }
+    }
+
+    /// A message's room and event, if it is there.
+    pub(super) async fn place(&self, message: &MessageRef) -> Result<(Room, OwnedEventId), ChatError> {
+        let gone = || ChatError::Gone(message.clone());
+        let id = OwnedEventId::try_from(message.id.as_str()).map_err(|_| gone())?;
+        let room = self.room(&message.room).await?;
+        let (is_gone, is_there) = self.remembered(|memory| (memory.gone.contains(message), memory.there.contains(message)));
+        if is_gone {
+            return Err(gone());
+        }
+        // What was said of it in an earlier life isn't known; from here on whoever removes it is heard.
+        if !is_there {
+            self.look_at(&room, &id, message).await?;
+        }
+        Ok((room, id))
+    }
+
+    /// Looks whether a message is there.
+    pub(super) async fn look_at(&self, room: &Room, id: &EventId, message: &MessageRef) -> Result<(), ChatError> {
+        let is_there = match room.event(id, None).await {
+            Ok(event) => {
+                event.raw().get_field::<Value>("unsigned").ok().flatten().is_none_or(|all| all.get("redacted_because").is_none())
+            }
+            Err(error) if is_unknown(&error) => false,
+            Err(error) => return Err(unavailable(&error)),
+        };
+        self.remembered(|memory| if is_there { memory.there.insert(message.clone()) } else { memory.gone.insert(message.clone()) });
+        if is_there { Ok(()) } else { Err(ChatError::Gone(message.clone())) }
+    }
+
+    /// What a message has in it. It mentions those whom it means to call, and says so in any case: without that, apps guess.
+    fn content(&self, shown: &Shown) -> Map<String, Value> {
+        let called: Vec<(&str, &str)> = shown
+            .calls
+            .iter()
+            .filter_map(|person| Some((person.as_str(), self.parts().people.get(person)?)))
+            .flat_map(|(name, accounts)| accounts.iter().map(move |account| (name, account.as_str())))
+            .take(CALLED)
+            .collect();
+        let (mut plain, mut html) = (shown.plain.clone(), shown.html.clone());
+        for (n, (name, account)) in called.iter().enumerate() {
+            let (before, between) = if n == 0 { ("\n", "<br>") } else { (" ", " ") };
+            plain.push_str(&format!("{before}{account}"));
+            let target = percent_encoding::utf8_percent_encode(account, IN_ADDRESS);
+            html.push_str(&format!("{between}<a href=\"https://matrix.to/#/{target}\">{}</a>", render::escaped(name)));
+        }
+        let ids: Vec<&str> = called.iter().map(|(_, account)| *account).collect();
+        let mentions = if ids.is_empty() { json!({}) } else { json!({ "user_ids": ids }) };
+        [
+            ("msgtype", json!("m.notice")),
+            ("body", json!(plain)),
+            ("format", json!("org.matrix.custom.html")),
+            ("formatted_body", json!(html)),
+            ("m.mentions", mentions),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+    }
+
+    /// How an answer belongs to a message: in its thread, if that is in one.
+    fn relation_to(&self, message: &MessageRef) -> Value {
+        let answered = json!({ "event_id": message.id });
+        match self.remembered(|memory| memory.thread_of(&message.id)) {
+            Some(root) => json!({ "rel_type": "m.thread", "event_id": root, "m.in_reply_to": answered, "is_falling_back": false }),
+            None => json!({ "m.in_reply_to": answered }),
+        }
+    }
+
+    /// Uploads a text and shows it in a message's thread.
+    async fn put_beside(
+        &self,
+        room: &Room,
+        root: &EventId,
+        title: &str,
+        file: &str,
+        text: String,
+        mark: &str,
+    ) -> matrix_sdk::Result<()> {
+        let uploaded = upload(room, text).await?;
+        let mut content = json!({
+            "msgtype": "m.file",
+            "body": crate::chat::text::clean(title),
+            "filename": file,
+            "info": { "mimetype": "text/plain", "size": uploaded.size },
+            "m.mentions": {},
+            "m.relates_to": {
+                "rel_type": "m.thread",
+                "event_id": root,
+                "is_falling_back": true,
+                "m.in_reply_to": { "event_id": root },
+            },
+        });
+        content[uploaded.file] = uploaded.at;
+        send(room, content, Some(mark.into())).await.map(drop)
+    }
+
+    pub(super) fn remembered<T>(&self, work: impl FnOnce(&mut super::memory::Memory) -> T) -> T {
+        work(&mut self.memory().lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Sends a message; the SDK encrypts it where the room is.
+async fn send(room: &Room, content: Value, transaction: Option<OwnedTransactionId>) -> matrix_sdk::Result<OwnedEventId> {
+    let mut sending = room.send_raw("m.room.message", content);
+    if let Some(transaction) = transaction {
+        sending = sending.with_transaction_id(&transaction);
+    }
+    Ok(sending.await?.response.event_id)
+}
+
+/// Uploads a text, encrypted where the room is.
+async fn upload(room: &Room, text: String) -> matrix_sdk::Result<Uploaded> {
+    let (client, bytes) = (room.client(), text.into_bytes());
+    let size = bytes.len();
+    if room.latest_encryption_state().await?.is_encrypted() {
+        let file = client.upload_encrypted_file(&mut Cursor::new(bytes)).await?;
+        return Ok(Uploaded { file: "file", at: serde_json::to_value(file)?, size });
+    }
+    let kind = "text/plain".parse().map_err(|error| matrix_sdk::Error::UnknownError(Box::new(error)))?;
+    let uploaded = client.media().upload(&kind, bytes, None).await?;
+    Ok(Uploaded { file: "url", at: json!(uploaded.content_uri), size })
+}
+
+/// The message of the bot that has a mark, among the newest of a room.
+async fn marked(room: &Room, me: &matrix_sdk::ruma::UserId, mark: &str) -> Result<Option<OwnedEventId>, ChatError> {
+    let mut options = MessagesOptions::backward();
+    options.limit = LOOKED_THROUGH.into();
+    let newest = room.messages(options).await.map_err(|error| unavailable(&error))?;
+    let ours = newest.chunk.into_iter().filter(|event| event.sender().is_some_and(|sender| sender == me));
+    let has_it = |event: &matrix_sdk::deserialized_responses::TimelineEvent| {
+        let content = event.raw().get_field::<Value>("content").ok().flatten();
+        content.is_some_and(|content| content.get(MARK).and_then(Value::as_str) == Some(mark))
+    };
+    Ok(ours.filter(has_it).find_map(|event| event.event_id()))
+}
+
+/// A mark that only posts with the same key have; it is their transaction id too.
+fn mark(room: &RoomId, key: &str) -> String {
+    hex::encode(&Sha256::digest(format!("{room} {key}"))[..16])
+}

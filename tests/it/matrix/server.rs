@@ -175,6 +175,12 @@ impl Server {
         self.call(self.admin().await, Method::POST, &path, json!({})).await["access_token"].as_str().unwrap().to_owned()
     }
 
+    /// Logs a user out everywhere.
+    pub async fn ends_sessions_of(&'static self, user: &User) {
+        let (token, _) = self.token_of_new_device(user).await;
+        self.call(&token, Method::POST, "/_matrix/client/v3/logout/all", json!({})).await;
+    }
+
     /// From now on a user may send no more than so many messages a second, after a few at once.
     pub async fn limits(&'static self, user: &str, per_second: u32, burst: u32) {
         let path = format!("/_synapse/admin/v1/users/{}/override_ratelimit", part(user));

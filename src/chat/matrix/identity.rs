@@ -17,10 +17,10 @@ pub(super) async fn secure(client: &Client, parts: &Parts, folder: &Folder) -> O
     if let Err(why) = sign(client, &parts.login).await {
         return Some(format!("the bot's device can't be cross-signed: {why}"));
     }
-    if !is_complete(client).await {
-        if let Err(why) = recover(client, parts).await {
-            return Some(why);
-        }
+    if !is_complete(client).await
+        && let Err(why) = recover(client, parts).await
+    {
+        return Some(why);
     }
     if let Err(why) = sign_own_device(client).await {
         return Some(format!("the bot's device isn't cross-signed: {why}"));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use shipmate::chat::{Block, Chat, ChatError, ChatEvent, Reply, Tone};
 use shipmate::domain::message::{Account, Message, MessageRef, RoomId};
 use tokio::sync::mpsc;
@@ -73,40 +74,77 @@ macro_rules! chat_contract {
 }
 pub(crate) use chat_contract;
 
-fn reply(title: &str) -> Reply {
+/// A reply with a line.
+pub fn reply(title: &str) -> Reply {
     Reply { tone: Tone::Info, title: title.to_owned(), body: vec![Block::Line("a line".to_owned())] }
 }
 
+/// How long a chat may take for anything.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// What people do from now on; the room is connected.
 async fn listen(people: &impl People) -> mpsc::Receiver<ChatEvent> {
-    let (to, mut events) = mpsc::channel(100);
-    let chat = people.chat();
-    tokio::spawn(async move { chat.listen(to, None).await });
-    assert_eq!(soon(events.recv()).await, Some(ChatEvent::Connected { room: people.room() }));
+    heard(people.chat(), &people.room(), None).await
+}
+
+/// What a chat hears in its one room, after it told that the room is there.
+pub async fn heard(chat: Arc<dyn Chat>, room: &RoomId, since: Option<Timestamp>) -> mpsc::Receiver<ChatEvent> {
+    let (to, mut events) = mpsc::channel(1000);
+    tokio::spawn(async move { chat.listen(to, since).await });
+    assert_eq!(soon(events.recv()).await, Some(ChatEvent::Connected { room: room.clone() }));
     events
 }
 
-async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(10), what).await.expect("it takes too long")
+pub async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, what).await.expect("it takes too long")
 }
 
-async fn message(events: &mut mpsc::Receiver<ChatEvent>) -> Message {
+pub async fn message(events: &mut mpsc::Receiver<ChatEvent>) -> Message {
     match soon(events.recv()).await {
         Some(ChatEvent::Message(message)) => message,
         other => panic!("not a message: {other:?}"),
     }
 }
 
+/// What the next message says.
+pub async fn said(events: &mut mpsc::Receiver<ChatEvent>) -> String {
+    message(events).await.text
+}
+
+/// Waits until a chat is in trouble that says these words.
+pub async fn trouble(chat: &dyn Chat, words: &str) {
+    until(|| chat.trouble().is_some_and(|why| why.contains(words)), || format!("{words}: {:?}", chat.trouble())).await;
+}
+
+/// Waits until a chat is in no trouble.
+pub async fn no_trouble(chat: &dyn Chat) {
+    until(|| chat.trouble().is_none(), || format!("{:?}", chat.trouble())).await;
+}
+
+async fn until(is: impl Fn() -> bool, otherwise: impl Fn() -> String) {
+    let wait = async {
+        while !is() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "{}", otherwise());
+}
+
 /// Waits until what people see is `good`.
 async fn see(people: &impl People, good: impl Fn(&[String]) -> bool) -> Vec<String> {
-    for _ in 0..1000 {
-        let seen = people.seen().await;
-        if good(&seen) {
-            return seen;
+    let wait = async {
+        loop {
+            let seen = people.seen().await;
+            if good(&seen) {
+                return seen;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    match tokio::time::timeout(PATIENCE, wait).await {
+        Ok(seen) => seen,
+        Err(_) => panic!("never seen; last: {:?}", people.seen().await),
     }
-    panic!("never seen; last: {:?}", people.seen().await);
 }
 
 pub async fn the_room_is_connected_before_anything_else(people: impl People) {

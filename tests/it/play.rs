@@ -25,6 +25,7 @@ use crate::sample::{name, release};
 pub struct Play {
     pub ledger: Ledger,
     pub rehearsal: Rehearsal,
+    pub habits: Habits,
     fleet: Arc<Fleet>,
     catalog: Arc<Catalog>,
     folder: tempfile::TempDir,
@@ -42,6 +43,7 @@ impl Play {
         Play {
             ledger: Ledger::in_memory(),
             rehearsal,
+            habits: Habits { drift_every: Duration::ZERO, ..Habits::default() },
             fleet: Arc::new(fleet),
             catalog: Arc::new(Catalog::builtin().unwrap()),
             folder: tempfile::tempdir().unwrap(),
@@ -68,7 +70,7 @@ impl Play {
             output_keep: Duration::from_secs(3600),
             redactor: Redactor::default(),
             heartbeat: Some(self.folder.path().join("alive")),
-            habits: Habits { drift_every: Duration::ZERO, ..Habits::default() },
+            habits: self.habits.clone(),
             clock: Clock::system(),
         });
         let bot = bot.await.unwrap();

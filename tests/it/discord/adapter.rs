@@ -6,38 +6,11 @@ use shipmate::secret::Secret;
 use tokio::sync::mpsc;
 
 use super::*;
-
-fn reply(title: &str) -> Reply {
-    Reply { tone: Tone::Busy, title: title.to_owned(), body: vec![Block::Line("a line".to_owned())] }
-}
-
-async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), what).await.expect("it takes too long")
-}
+use crate::chat_contract::{self, reply, said, soon, trouble};
 
 /// What the bot hears, after it was told that the room is there.
 async fn heard(discord: &Arc<Discord>, since: Option<Timestamp>) -> mpsc::Receiver<ChatEvent> {
-    let (to, mut events) = mpsc::channel(1000);
-    let discord = discord.clone();
-    tokio::spawn(async move { discord.listen(to, since).await });
-    assert_eq!(soon(events.recv()).await, Some(ChatEvent::Connected { room: room() }));
-    events
-}
-
-async fn text(events: &mut mpsc::Receiver<ChatEvent>) -> String {
-    match soon(events.recv()).await {
-        Some(ChatEvent::Message(message)) => message.text,
-        other => panic!("{other:?}"),
-    }
-}
-
-async fn trouble(discord: &Discord, words: &str) {
-    let wait = async {
-        while !discord.trouble().is_some_and(|why| why.contains(words)) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    assert!(tokio::time::timeout(Duration::from_secs(20), wait).await.is_ok(), "{:?}", discord.trouble());
+    chat_contract::heard(discord.clone(), &room(), since).await
 }
 
 #[tokio::test]
@@ -46,7 +19,7 @@ async fn a_connection_that_breaks_is_taken_up_and_nothing_is_lost_or_comes_twice
     let mut events = heard(&server.discord, None).await;
     let fake = &server.fake;
     fake.say("anna", "one");
-    assert_eq!(text(&mut events).await, "one");
+    assert_eq!(said(&mut events).await, "one");
     for (n, breaks) in [Fake::cut as fn(&Fake), Fake::ask_to_reconnect, |fake: &Fake| fake.close(4000)].into_iter().enumerate() {
         breaks(fake);
         fake.say("anna", &format!("while it is broken {n}"));
@@ -70,7 +43,7 @@ async fn what_was_written_while_no_session_lived_is_fetched_once_and_in_order() 
     let mut events = heard(&server.discord, None).await;
     let fake = &server.fake;
     fake.say("anna", "before");
-    assert_eq!(text(&mut events).await, "before");
+    assert_eq!(said(&mut events).await, "before");
     fake.forget_sessions();
     for n in 0..120 {
         fake.say("anna", &format!("missed {n}"));
@@ -100,11 +73,11 @@ async fn a_new_start_fetches_what_was_written_since_the_last() {
     let since = Timestamp::now() - jiff::SignedDuration::from_secs(60);
     server.fake.say("anna", "!deploy blog");
     let mut events = heard(&server.discord, Some(since)).await;
-    assert_eq!(text(&mut events).await, "!deploy blog");
+    assert_eq!(said(&mut events).await, "!deploy blog");
     let later = Server { discord: Arc::new(Discord::new(parts(&server.fake)).unwrap()), fake: server.fake.clone() };
     let mut events = heard(&later.discord, None).await;
     later.fake.say("anna", "now");
-    assert_eq!(text(&mut events).await, "now");
+    assert_eq!(said(&mut events).await, "now");
 }
 
 #[tokio::test]
@@ -119,9 +92,9 @@ async fn only_people_are_heard_and_a_mention_stands_for_the_prefix() {
     fake.say("anna", "> !deploy blog");
     fake.say("anna", "```\n!deploy blog\n```");
     fake.say("anna", "<@42> deploy blog");
-    assert_eq!(text(&mut events).await, "!deploy blog");
+    assert_eq!(said(&mut events).await, "!deploy blog");
     fake.say("anna", "done");
-    assert_eq!(text(&mut events).await, "done");
+    assert_eq!(said(&mut events).await, "done");
     assert_eq!(server.discord.reactions(&post).await.unwrap(), []);
 }
 
@@ -134,7 +107,7 @@ async fn a_reaction_that_is_told_again_is_passed_on_once() {
     server.fake.repeat(1);
     server.fake.say("anna", "done");
     assert!(matches!(soon(events.recv()).await, Some(ChatEvent::Reacted { .. })));
-    assert_eq!(text(&mut events).await, "done");
+    assert_eq!(said(&mut events).await, "done");
 }
 
 #[tokio::test]
@@ -248,7 +221,7 @@ async fn with_discords_own_address_the_limits_are_minded() {
     let (one, two) = tokio::join!(discord.post(&there, &one, "2"), discord.post(&there, &two, "3"));
     assert!(one.is_ok() && two.is_ok() && fake.refused() > 0, "{one:?} {two:?} {}", fake.refused());
     fake.say("anna", "still here");
-    assert_eq!(text(&mut events).await, "still here");
+    assert_eq!(said(&mut events).await, "still here");
 }
 
 #[tokio::test]
@@ -259,20 +232,20 @@ async fn a_token_or_an_intent_that_is_refused_is_told_and_the_bot_goes_on() {
     let (to, _events) = mpsc::channel(10);
     let listening = wrong.clone();
     tokio::spawn(async move { listening.listen(to, None).await });
-    trouble(&wrong, "SHIPMATE_DISCORD_TOKEN").await;
+    trouble(&*wrong, "SHIPMATE_DISCORD_TOKEN").await;
 
     // The intent to read all messages.
     server.fake.refuse(Some((4014, 1 << 15)));
     let mut events = heard(&server.discord, None).await;
-    trouble(&server.discord, "Message Content Intent").await;
+    trouble(&*server.discord, "Message Content Intent").await;
     server.fake.say("anna", "<@42> status");
-    assert_eq!(text(&mut events).await, "!status");
+    assert_eq!(said(&mut events).await, "!status");
 }
 
 #[tokio::test]
 async fn a_check_says_what_is_missing() {
     let server = Server::new().await;
-    let said = async || {
+    let checks = async || {
         let checked = server.discord.check().await.into_iter();
         checked
             .map(|checked| format!("{}: {}", checked.what, checked.is.unwrap_or_else(|why| format!("NO, {why}"))))
@@ -280,19 +253,19 @@ async fn a_check_says_what_is_missing() {
     };
     server.fake.permit(true, permissions());
     assert_eq!(
-        said().await,
+        checks().await,
         ["token: the bot is user-42", "intents: the bot may read messages", "discord:901: #deploys of Example"]
     );
     // All but Embed Links and Add Reactions.
     server.fake.permit(false, permissions() & !(1 << 14) & !(1 << 6));
-    let wrong = said().await;
+    let wrong = checks().await;
     assert!(
         wrong[1].contains("NO, the bot reads only messages that mention it")
             && wrong[1].contains("switch on Message Content Intent")
     );
     assert!(wrong[2].contains("the bot misses: Embed Links, Add Reactions; give its role these permissions there"), "{}", wrong[2]);
     server.fake.fail_next("GET /users/@me", 401, 0);
-    let refused = said().await;
+    let refused = checks().await;
     assert!(refused.len() == 1 && refused[0].contains("set SHIPMATE_DISCORD_TOKEN to the newest one"), "{refused:?}");
     // The README's link asks for just these.
     assert!(include_str!("../../../README.md").contains(&format!("permissions={}&", permissions())), "{}", permissions());

@@ -2,7 +2,7 @@
 
 mod adapter;
 mod conversation;
-mod fake;
+pub mod fake;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ fn client() -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder().timeout(Duration::from_secs(10)).build()
 }
 
-fn parts(fake: &Fake) -> Parts {
+pub fn parts(fake: &Fake) -> Parts {
     Parts {
         token: Secret::new("the-token".to_owned()).unwrap(),
         rooms: vec![room()],
@@ -35,7 +35,7 @@ fn parts(fake: &Fake) -> Parts {
     }
 }
 
-fn room() -> RoomId {
+pub fn room() -> RoomId {
     RoomId(format!("discord:{CHANNEL}"))
 }
 

@@ -1,0 +1,489 @@
+//! What only Matrix has: devices and keys, what people's apps make of a message, and homeservers that lose nothing but the bot.
+
+use std::fs;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use shipmate::chat::{Block, ChatError, ChatEvent, Reply};
+use tokio::sync::mpsc;
+
+use super::server::{Second, new_name};
+use super::wire::Wire;
+use super::*;
+use crate::chat_contract::{self, message, no_trouble, reply, said, soon, trouble};
+
+/// What the bot hears, after it was told that the room is there.
+async fn heard(meeting: &Meeting, since: Option<Timestamp>) -> mpsc::Receiver<ChatEvent> {
+    chat_contract::heard(meeting.chat(), &meeting.room(), since).await
+}
+
+/// The bot listens, and isn't in the room or can't be.
+fn listens(meeting: &Meeting) -> mpsc::Receiver<ChatEvent> {
+    let (to, events) = mpsc::channel(1000);
+    let chat = meeting.chat();
+    tokio::spawn(async move { chat.listen(to, None).await });
+    events
+}
+
+/// The ids of the bot's devices.
+async fn devices(meeting: &Meeting) -> Vec<String> {
+    let token = meeting.server.token_of(&meeting.bot.id).await;
+    let told = meeting.server.call(&token, Method::GET, "/_matrix/client/v3/devices", Value::Null).await;
+    told["devices"].as_array().unwrap().iter().map(|device| device["device_id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn the_first_start_makes_a_device_that_people_trust_and_later_ones_have_the_same() {
+    let mut meeting = Meeting::encrypted().await;
+    drop(heard(&meeting, None).await);
+    let device = devices(&meeting).await;
+    assert_eq!(device.len(), 1);
+    meeting.anna.looks_up(&meeting.bot.id).await;
+    assert_eq!(meeting.anna.trusted_devices_of(&meeting.bot.id).await, 1);
+    let key = fs::read_to_string(meeting.store.path().join("recovery-key.txt")).unwrap();
+    assert!(key.trim().len() > 40, "{key}");
+    meeting.restart().await;
+    drop(heard(&meeting, None).await);
+    assert_eq!(devices(&meeting).await, device);
+}
+
+#[tokio::test]
+async fn only_what_people_say_to_it_counts_and_a_mention_stands_for_the_prefix() {
+    let meeting = Meeting::encrypted().await;
+    let mut events = heard(&meeting, None).await;
+    let bot = meeting.bot.id.as_str();
+    let short = bot[1..].split(':').next().unwrap();
+    let first = meeting.send("anna", text("hello")).await;
+    assert_eq!(said(&mut events).await, "hello");
+    let pill = json!({
+        "msgtype": "m.text", "body": format!("{short}: deploy pill"), "format": "org.matrix.custom.html",
+        "formatted_body": format!("<a href=\"https://matrix.to/#/{bot}\">{short}</a>: deploy pill"), "m.mentions": {"user_ids": [bot]}
+    });
+    let answer = json!({
+        "msgtype": "m.text", "body": "> <@bert:rig.test> !deploy quoted\n> again\n\n!deploy answer", "format": "org.matrix.custom.html",
+        "formatted_body": "<mx-reply><blockquote>!deploy quoted</blockquote></mx-reply>!deploy answer",
+        "m.relates_to": {"m.in_reply_to": {"event_id": first}}
+    });
+    let is_nothing = [
+        json!({"msgtype": "m.notice", "body": "!deploy notice"}),
+        json!({"msgtype": "m.emote", "body": "!deploy emote"}),
+        edit(&first, "!deploy edit"),
+        text("> !deploy quote"),
+        text("```\n!deploy code\n```"),
+    ];
+    for content in is_nothing {
+        meeting.send("anna", content).await;
+    }
+    let post = meeting.matrix.post(&meeting.room(), &reply("!deploy own"), "1").await.unwrap();
+    meeting.matrix.react(&post, "✅").await.unwrap();
+    for content in [pill, text(&format!("{bot} deploy id")), text(&format!("@{short} deploy plain")), answer] {
+        meeting.send("bert", content).await;
+    }
+    for expected in ["!deploy pill", "!deploy id", "!deploy plain", "!deploy answer"] {
+        assert_eq!(said(&mut events).await, expected);
+    }
+    assert_eq!(meeting.matrix.reactions(&post).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_bridges_puppet_is_nobody() {
+    let meeting = Meeting::plain().await;
+    let puppet = meeting.server.user("telegram_123").await;
+    let token = meeting.server.token_of(&puppet.id).await;
+    meeting.anna.does(&meeting.room, "invite", Some(&puppet.id)).await;
+    joins(meeting.server, &puppet, &meeting.room).await;
+    let mut events = heard(&meeting, None).await;
+    let post = meeting.matrix.post(&meeting.room(), &reply("approve?"), "1").await.unwrap();
+    for (kind, content) in [("m.room.message", text("!deploy blog")), ("m.reaction", reaction(&post.id, "✅"))] {
+        let path = format!("/_matrix/client/v3/rooms/{}/send/{kind}/{}", part(&meeting.room), new_name("sent"));
+        meeting.server.call(&token, Method::PUT, &path, content).await;
+    }
+    meeting.say("anna", "done").await;
+    assert_eq!(said(&mut events).await, "done");
+    assert_eq!(meeting.matrix.reactions(&post).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_live_message_changes_in_place_is_escaped_and_calls_only_those_it_means_to() {
+    let meeting = Meeting::encrypted().await;
+    let words = format!("<b>{}</b> & `<i>`", meeting.anna.id);
+    let calls = |people: &[&str]| {
+        let line = Block::Line(words.clone());
+        Reply { body: vec![line, Block::Calls(people.iter().map(|name| name.parse().unwrap()).collect())], ..reply("<script>") }
+    };
+    let said = meeting.send("anna", text("!deploy")).await;
+    let chat = meeting.chat();
+    let to = meeting.message(&said);
+    let live = chat.answer(&to, shipmate::chat::Audience::Author, &calls(&[]), "1").await.unwrap();
+    for n in 0..3 {
+        chat.edit(&live, &Reply { title: format!("state {n}"), ..calls(&[]) }, n == 2).await.unwrap();
+    }
+    chat.post(&meeting.room(), &calls(&["bert"]), "2").await.unwrap();
+    let call = meeting.sees(&["<script>", &words.replace('`', "")[..5]]).await;
+    let live = meeting.sees(&["state 2"]).await;
+    assert_eq!((meeting.shown().len(), live.edits.len()), (2, 3));
+    assert_eq!(live.first["m.relates_to"]["m.in_reply_to"]["event_id"], *said);
+    assert!(live.encrypted && call.encrypted);
+    assert!(live.all().iter().all(|content| content["msgtype"] == "m.notice" && content["m.mentions"] == json!({})), "{live:#?}");
+    assert_eq!(call.first["m.mentions"], json!({"user_ids": [meeting.bert.id]}));
+    for shown in [&call, &live] {
+        let html = shown.html();
+        assert!(html.contains(&format!("&lt;b&gt;{}&lt;/b&gt; &amp; <code>&lt;i&gt;</code>", meeting.anna.id)), "{html}");
+    }
+    assert!(call.html().contains("&lt;script&gt;"), "{}", call.html());
+}
+
+#[tokio::test]
+async fn a_key_is_shown_once_also_by_a_later_life() {
+    let mut meeting = Meeting::encrypted().await;
+    let first = meeting.matrix.post(&meeting.room(), &reply("only once"), "1").await.unwrap();
+    meeting.restart().await;
+    assert_eq!(meeting.matrix.post(&meeting.room(), &reply("only once"), "1").await.unwrap(), first);
+    meeting.matrix.edit(&first, &reply("changed later"), true).await.unwrap();
+    meeting.matrix.post(&meeting.room(), &reply("another"), "2").await.unwrap();
+    meeting.sees(&["another"]).await;
+    assert_eq!(meeting.shown().len(), 2);
+    meeting.sees(&["changed later"]).await;
+}
+
+#[tokio::test]
+async fn a_lost_store_begins_anew_with_the_recovery_key_and_shows_nothing_twice() {
+    let meeting = Meeting::encrypted().await;
+    let first = meeting.matrix.post(&meeting.room(), &reply("only once"), "1").await.unwrap();
+    let key = fs::read_to_string(meeting.store.path().join("recovery-key.txt")).unwrap();
+    let new = tempfile::tempdir().unwrap();
+    let without = Matrix::new(Parts { store: new.path().join("without"), ..meeting.parts() }).unwrap();
+    without.post(&meeting.room(), &reply("untrusted"), "2").await.unwrap();
+    trouble(&without, "SHIPMATE_MATRIX_RECOVERY_KEY").await;
+    let recovery_key = Secret::new(key.trim());
+    let with = Matrix::new(Parts { store: new.path().join("with"), recovery_key, ..meeting.parts() }).unwrap();
+    assert_eq!(with.post(&meeting.room(), &reply("only once"), "1").await.unwrap(), first);
+    no_trouble(&with).await;
+    let devices = devices(&meeting).await;
+    meeting.anna.looks_up(&meeting.bot.id).await;
+    assert_eq!((devices.len(), meeting.anna.trusted_devices_of(&meeting.bot.id).await), (3, 2));
+}
+
+#[tokio::test]
+async fn the_keys_of_an_old_device_must_be_there() {
+    let meeting = Meeting::encrypted().await;
+    let (token, _) = meeting.server.token_of_new_device(&meeting.bot).await;
+    let login = Login::Token(Secret::new(&token).unwrap());
+    let new = tempfile::tempdir().unwrap();
+    let parts = |store: &str| Parts { login: login.clone(), store: new.path().join(store), ..meeting.parts() };
+    let refused = async |parts: Parts, words: &str| {
+        let matrix = Matrix::new(parts).unwrap();
+        let posted = matrix.post(&meeting.room(), &reply("never"), "2").await;
+        assert!(matches!(&posted, Err(ChatError::Unavailable(why)) if why.contains(words)), "{posted:?}");
+    };
+    Matrix::new(parts("one")).unwrap().post(&meeting.room(), &reply("with a token"), "1").await.unwrap();
+    refused(parts("two"), "Bring the folder back, or log in anew").await;
+    let databases = fs::read_dir(new.path().join("one/store")).unwrap().map(|file| file.unwrap().path());
+    databases.filter(|path| path.to_string_lossy().contains("crypto")).for_each(|path| fs::remove_file(path).unwrap());
+    refused(parts("one"), "the keys of the device are gone").await;
+    let other = meeting.server.user("other").await;
+    refused(Parts { user: other.id.clone(), ..parts("three") }, "SHIPMATE_MATRIX_TOKEN is").await;
+    meeting.sees(&["with a token"]).await;
+    assert_eq!(meeting.shown().len(), 1);
+}
+
+async fn keeps_in_a_thread(meeting: Meeting) {
+    let chat = meeting.chat();
+    let post = chat.post(&meeting.room(), &reply("it failed"), "1").await.unwrap();
+    for _ in 0..2 {
+        chat.keep_beside(&post, "#1 deploy", "deploy-1.txt", "all of it\n".repeat(1000)).await.unwrap();
+    }
+    chat.post(&meeting.room(), &reply("later"), "2").await.unwrap();
+    meeting.sees(&["later"]).await;
+    let beside = meeting.beside(&post.id);
+    assert_eq!(beside.len(), 1, "{beside:#?}");
+    let file = &beside[0].now;
+    assert_eq!((&file["msgtype"], &file["filename"], &file["m.mentions"]), (&json!("m.file"), &json!("deploy-1.txt"), &json!({})));
+    assert_eq!((beside[0].encrypted, file["url"].is_null()), (meeting.encrypted, meeting.encrypted));
+    assert_eq!(meeting.anna.opens(file).await, "all of it\n".repeat(1000));
+}
+
+#[tokio::test]
+async fn details_are_a_file_in_the_thread_of_a_message() {
+    keeps_in_a_thread(Meeting::plain().await).await;
+}
+
+#[tokio::test]
+async fn in_an_encrypted_room_the_file_is_encrypted_too() {
+    keeps_in_a_thread(Meeting::encrypted().await).await;
+}
+
+#[tokio::test]
+async fn what_is_too_long_for_a_message_is_in_a_file() {
+    let meeting = Meeting::encrypted().await;
+    let body = (0..9000).map(|n| Block::Line(format!("line {n}"))).collect();
+    let post = meeting.matrix.post(&meeting.room(), &Reply { body, ..reply("long") }, "1").await.unwrap();
+    let shown = meeting.sees(&["long"]).await;
+    assert!(shown.text().ends_with("… the rest is in the file"), "{}", shown.text());
+    let file = meeting.anna.until("the file", |_| meeting.beside(&post.id).pop()).await;
+    assert!(meeting.anna.opens(&file.now).await.contains("line 8999"));
+}
+
+#[tokio::test]
+async fn the_same_emoji_with_and_without_a_variation_selector_is_one() {
+    let meeting = Meeting::plain().await;
+    let mut events = heard(&meeting, None).await;
+    let post = meeting.matrix.post(&meeting.room(), &reply("approve?"), "1").await.unwrap();
+    let anna = meeting.account("anna");
+    let given = [(anna.clone(), "✅".to_owned())];
+    for emoji in ["✅", "✅\u{fe0f}"] {
+        meeting.react("anna", &post, emoji).await;
+        assert!(matches!(soon(events.recv()).await, Some(ChatEvent::Reacted { emoji, .. }) if emoji == "✅"));
+        assert_eq!(meeting.matrix.reactions(&post).await.unwrap(), given);
+    }
+    meeting.unreact("anna", &post, "✅").await;
+    meeting.say("anna", "still").await;
+    assert_eq!(said(&mut events).await, "still", "the other one is there");
+    assert_eq!(meeting.matrix.reactions(&post).await.unwrap(), given);
+    meeting.unreact("anna", &post, "✅\u{fe0f}").await;
+    let back = ChatEvent::Unreacted { to: post.clone(), author: anna, emoji: "✅".to_owned() };
+    assert_eq!(soon(events.recv()).await, Some(back));
+    assert_eq!(meeting.matrix.reactions(&post).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn what_was_written_while_nobody_listened_is_read_after_a_restart_once_and_in_order() {
+    let mut meeting = Meeting::encrypted().await;
+    let mut events = heard(&meeting, None).await;
+    meeting.say("anna", "before").await;
+    let since = message(&mut events).await.received + SignedDuration::from_millis(1);
+    drop(events);
+    meeting.restart().await;
+    // Its people know the bot's device from before, and send it their keys all the same.
+    for (who, words) in [("anna", "!deploy one"), ("bert", "!deploy two"), ("anna", "!deploy three")] {
+        meeting.say(who, words).await;
+    }
+    let mut events = heard(&meeting, Some(since)).await;
+    meeting.say("bert", "live").await;
+    for expected in ["!deploy one", "!deploy two", "!deploy three", "live"] {
+        let heard = message(&mut events).await;
+        assert_eq!((heard.text.as_str(), heard.doubt), (expected, None));
+    }
+}
+
+#[tokio::test]
+async fn an_edit_of_what_was_missed_says_nothing() {
+    let mut meeting = Meeting::encrypted().await;
+    drop(heard(&meeting, None).await);
+    meeting.restart().await;
+    let since = Timestamp::now() - SignedDuration::from_secs(60);
+    meeting.say("anna", "lunch?").await;
+    meeting.edit("anna", "!deploy antisocial").await;
+    meeting.say("anna", "last").await;
+    let mut events = heard(&meeting, Some(since)).await;
+    let mut texts = Vec::new();
+    while texts.last().is_none_or(|text| text != "last") {
+        texts.push(said(&mut events).await);
+    }
+    assert!(!texts.iter().any(|text| text.contains("deploy")), "{texts:?}");
+}
+
+#[tokio::test]
+async fn of_five_hundred_messages_at_once_none_is_lost_in_this_life_or_the_next() {
+    let mut meeting = Meeting::plain().await;
+    let wire = Wire::to(meeting.server).await;
+    meeting.matrix = Arc::new(Matrix::new(Parts { homeserver: wire.url.clone(), ..meeting.parts() }).unwrap());
+    let since = Timestamp::now() - SignedDuration::from_secs(1);
+    let mut events = heard(&meeting, None).await;
+    wire.holds_news(true);
+    let missed: Vec<String> = (0..500).map(|n| format!("missed {n}")).collect();
+    for words in &missed {
+        meeting.anna.sends_openly(&meeting.room, "m.room.message", text(words)).await;
+    }
+    wire.holds_news(false);
+    meeting.say("bert", "live").await;
+    let mut texts = Vec::new();
+    while texts.last().is_none_or(|text| text != "live") {
+        match soon(events.recv()).await {
+            Some(ChatEvent::Message(message)) => texts.push(message.text),
+            Some(ChatEvent::Connected { .. }) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(texts.len() == 501 && texts[..500] == missed, "{texts:?}");
+    drop(events);
+    meeting.restart().await;
+    let mut events = heard(&meeting, Some(since)).await;
+    for expected in missed.iter().map(String::as_str).chain(["live"]) {
+        assert_eq!(said(&mut events).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_homeserver_that_was_away_is_heard_again_and_nothing_comes_twice() {
+    let second = Second::new().await;
+    let meeting = Meeting::of_strangers(second.server).await;
+    let mut events = heard(&meeting, None).await;
+    meeting.say("anna", "one").await;
+    assert_eq!(said(&mut events).await, "one");
+    second.server.stops().await;
+    trouble(&*meeting.matrix, "the homeserver can't be reached").await;
+    let posted = meeting.matrix.post(&meeting.room(), &reply("shown"), "1").await;
+    assert!(matches!(posted, Err(ChatError::Unavailable(_))), "{posted:?}");
+    second.server.starts().await;
+    meeting.matrix.post(&meeting.room(), &reply("shown"), "1").await.unwrap();
+    meeting.say("anna", "two").await;
+    let heard = async {
+        loop {
+            match soon(events.recv()).await {
+                Some(ChatEvent::Connected { .. }) => {}
+                Some(ChatEvent::Message(message)) => return message.text,
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    assert_eq!(heard.await, "two");
+    no_trouble(&*meeting.matrix).await;
+    meeting.sees(&["shown"]).await;
+    assert_eq!(meeting.shown().len(), 1);
+}
+
+#[tokio::test]
+async fn a_homeserver_that_has_enough_for_now_is_waited_for() {
+    let meeting = Meeting::encrypted().await;
+    let mut events = heard(&meeting, None).await;
+    meeting.server.limits(&meeting.bot.id, 1, 2).await;
+    let begin = std::time::Instant::now();
+    let live = meeting.matrix.post(&meeting.room(), &reply("begin"), "1").await.unwrap();
+    for n in 0..4 {
+        meeting.matrix.edit(&live, &reply(&format!("state {n}")), n == 3).await.unwrap();
+    }
+    meeting.matrix.post(&meeting.room(), &reply("end"), "2").await.unwrap();
+    assert!(begin.elapsed() >= Duration::from_secs(3), "six messages, two at once and one a second: {:?}", begin.elapsed());
+    meeting.say("anna", "meanwhile").await;
+    assert_eq!(said(&mut events).await, "meanwhile");
+    meeting.sees(&["end"]).await;
+    assert_eq!((meeting.shown().len(), meeting.sees(&["state 3"]).await.edits.len()), (2, 4));
+}
+
+#[tokio::test]
+async fn a_bot_that_was_kicked_says_so_and_is_there_again_when_it_is_invited() {
+    let meeting = Meeting::encrypted().await;
+    let mut events = heard(&meeting, None).await;
+    meeting.anna.does(&meeting.room, "kick", Some(&meeting.bot.id)).await;
+    trouble(&*meeting.matrix, &format!("{}: the bot isn't in the room any more", meeting.room())).await;
+    let posted = meeting.matrix.post(&meeting.room(), &reply("deaf"), "1").await;
+    assert!(matches!(&posted, Err(ChatError::Unavailable(why)) if why.contains("invite")), "{posted:?}");
+    let since_then = meeting.anna.heard(&meeting.room).len();
+    meeting.anna.does(&meeting.room, "invite", Some(&meeting.bot.id)).await;
+    assert_eq!(soon(events.recv()).await, Some(ChatEvent::Connected { room: meeting.room() }));
+    let joined = |person: &Person| {
+        let later = person.heard(&meeting.room).split_off(since_then);
+        later.into_iter().find(|heard| heard.kind == "m.room.member" && heard.content["membership"] == "join")
+    };
+    meeting.anna.until("the bot join", joined).await;
+    no_trouble(&*meeting.matrix).await;
+    meeting.say("anna", "welcome back").await;
+    assert_eq!(said(&mut events).await, "welcome back");
+    meeting.matrix.post(&meeting.room(), &reply("deaf"), "1").await.unwrap();
+    meeting.sees(&["deaf"]).await;
+}
+
+#[tokio::test]
+async fn a_bot_that_is_invited_joins_the_rooms_of_the_fleet_file_and_no_others() {
+    let mut meeting = Meeting::plain().await;
+    let invited = meeting.anna.makes_a_room("11", false, &[&meeting.bot.id]).await;
+    let other = meeting.anna.makes_a_room("11", false, &[&meeting.bot.id]).await;
+    for room in [&invited, &other] {
+        meeting.anna.is_in(room).await;
+    }
+    meeting.matrix = Arc::new(Matrix::new(Parts { rooms: vec![room_id(&invited)], ..meeting.parts() }).unwrap());
+    meeting.room = invited;
+    let mut events = heard(&meeting, None).await;
+    meeting.say("anna", "hello").await;
+    assert_eq!(said(&mut events).await, "hello");
+    assert_eq!(membership(&other, &meeting.anna, &meeting.bot.id).await, "invite");
+    // It is in the first room of this meeting, and that is none of its business.
+    let token = meeting.server.token_of(&meeting.bot.id).await;
+    let joined = meeting.server.call(&token, Method::GET, "/_matrix/client/v3/joined_rooms", Value::Null).await;
+    assert_eq!(joined["joined_rooms"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_room_that_was_replaced_is_said_and_not_followed() {
+    let meeting = Meeting::plain().await;
+    let mut events = heard(&meeting, None).await;
+    let next = meeting.anna.makes_a_room("12", false, &[&meeting.bot.id]).await;
+    let tombstone = json!({"body": "we moved", "replacement_room": next});
+    meeting.anna.sets(&meeting.room, "m.room.tombstone", tombstone).await;
+    trouble(&*meeting.matrix, &format!("replaced by {next}")).await;
+    meeting.say("anna", "still here").await;
+    assert_eq!(said(&mut events).await, "still here");
+    assert_eq!(membership(&next, &meeting.anna, &meeting.bot.id).await, "invite");
+}
+
+#[tokio::test]
+async fn a_session_that_somebody_ended_is_said_with_the_way_out() {
+    let meeting = Meeting::plain().await;
+    let events = heard(&meeting, None).await;
+    meeting.server.ends_sessions_of(&meeting.bot).await;
+    trouble(&*meeting.matrix, "move the folder `matrix` of its store away").await;
+    drop(events);
+}
+
+#[tokio::test]
+async fn a_room_without_the_bot_and_a_wrong_password_are_said() {
+    let meeting = Meeting::plain().await;
+    let elsewhere = meeting.anna.makes_a_room("11", false, &[]).await;
+    let lost = Meeting {
+        matrix: Arc::new(Matrix::new(Parts { rooms: vec![room_id(&elsewhere)], ..meeting.parts() }).unwrap()),
+        ..meeting
+    };
+    let events = listens(&lost);
+    trouble(&*lost.matrix, &format!("invite {} to it", lost.bot.id)).await;
+    drop(events);
+    let (store, login) = (lost.store.path().join("other"), Login::Password(Secret::new("wrong").unwrap()));
+    let lost = Meeting { matrix: Arc::new(Matrix::new(Parts { store, login, ..lost.parts() }).unwrap()), ..lost };
+    let events = listens(&lost);
+    trouble(&*lost.matrix, "the bot can't log in").await;
+    drop(events);
+}
+
+#[tokio::test]
+async fn who_wrote_a_message_is_proven_by_a_device_that_its_owner_signed() {
+    let meeting = Meeting::encrypted().await;
+    let mut events = heard(&meeting, None).await;
+    let unsigned = meeting.anna.on_an_unsigned_device().await;
+    unsigned.is_in(&meeting.room).await;
+    unsigned.looks_up(&meeting.bot.id).await;
+    meeting.say("anna", "!approve signed").await;
+    unsigned.sends(&meeting.room, "m.room.message", text("!approve unsigned")).await;
+    meeting.anna.sends_openly(&meeting.room, "m.room.message", text("!approve open")).await;
+    let mut doubts = Vec::new();
+    for _ in 0..3 {
+        let heard = message(&mut events).await;
+        assert_eq!(heard.author, meeting.account("anna"));
+        doubts.push((heard.text, heard.doubt));
+    }
+    use shipmate::domain::message::Doubt::{NotEncrypted, UnsignedDevice};
+    let expected = [("!approve signed", None), ("!approve unsigned", Some(UnsignedDevice)), ("!approve open", Some(NotEncrypted))];
+    assert_eq!(doubts, expected.map(|(text, doubt)| (text.to_owned(), doubt)));
+}
+
+#[tokio::test]
+async fn what_cant_be_read_is_said_once_and_passed_on_when_its_key_comes() {
+    let meeting = Meeting::encrypted().await;
+    let mut events = heard(&meeting, None).await;
+    let wire = Wire::to(meeting.server).await;
+    let slow = meeting.joined_by("carl", &wire.url).await;
+    slow.looks_up(&meeting.bot.id).await;
+    wire.keeps_keys();
+    let sent = slow.sends(&meeting.room, "m.room.message", text("!deploy one")).await;
+    slow.sends(&meeting.room, "m.room.message", text("!deploy two")).await;
+    let unreadable = ChatEvent::Unreadable { message: meeting.message(&sent), author: account(&slow.id) };
+    assert_eq!(soon(events.recv()).await, Some(unreadable));
+    meeting.say("anna", "meanwhile").await;
+    let meanwhile = message(&mut events).await;
+    assert_eq!(meanwhile.text, "meanwhile");
+    wire.gives_keys().await;
+    for expected in ["!deploy one", "!deploy two"] {
+        let late = message(&mut events).await;
+        assert_eq!((late.text.as_str(), late.author), (expected, account(&slow.id)));
+        assert!(late.received < meanwhile.received, "it was written before");
+    }
+}

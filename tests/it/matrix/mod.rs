@@ -1,9 +1,12 @@
 //! Matrix: its adapter against a real homeserver, by the contract of all chats and in whole conversations with real clients.
 
 mod adapter;
+#[cfg(feature = "discord")]
+mod both;
 mod conversation;
 mod people;
 mod server;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -17,8 +20,8 @@ use shipmate::chat::matrix::{Login, Matrix, PLATFORM, Parts};
 use shipmate::domain::message::{Account, MessageRef, RoomId};
 use shipmate::secret::Secret;
 
-use self::people::{Person, Shown, edit, reaction, text};
-use self::server::{Server, User, part};
+use self::people::{Device, Person, Shown, edit, reaction, text};
+use self::server::{PATIENCE, Server, User, part};
 use crate::chat_contract::{Erasers, People, chat_contract};
 
 /// A room with people in it, and the bot.
@@ -48,16 +51,26 @@ fn account(id: &str) -> Account {
 impl Meeting {
     /// In a room of the version that most rooms have by now.
     async fn plain() -> Meeting {
-        Meeting::with(Server::main().await, "11", false).await
+        Meeting::of_all("11", false).await
     }
 
     /// In a room of the newest version, whose id names no server.
     async fn encrypted() -> Meeting {
-        Meeting::with(Server::main().await, "12", true).await
+        Meeting::of_all("12", true).await
     }
 
-    async fn with(server: &'static Server, version: &str, encrypted: bool) -> Meeting {
-        let (anna, bert) = (Person::known("anna").await, Person::known("bert").await);
+    /// In an encrypted room of any server, with people whom nobody else knows.
+    async fn of_strangers(server: &'static Server) -> Meeting {
+        let stranger = async |name| Person::of(server, server.user(name).await, &server.url, Device::Signed).await;
+        Meeting::with(server, [stranger("anna").await, stranger("bert").await], "12", true).await
+    }
+
+    async fn of_all(version: &str, encrypted: bool) -> Meeting {
+        let people = [Person::known("anna").await, Person::known("bert").await];
+        Meeting::with(Server::main().await, people, version, encrypted).await
+    }
+
+    async fn with(server: &'static Server, [anna, bert]: [Arc<Person>; 2], version: &str, encrypted: bool) -> Meeting {
         let bot = server.user("bot").await;
         let room = anna.makes_a_room(version, encrypted, &[&bert.id, &bot.id]).await;
         bert.does(&room, "join", None).await;
@@ -65,18 +78,38 @@ impl Meeting {
         anna.is_in(&room).await;
         bert.is_in(&room).await;
         let store = tempfile::tempdir().unwrap();
-        let matrix = Arc::new(Matrix::new(parts(server, &bot, &room, &store)).unwrap());
+        let matrix = Arc::new(Matrix::new(parts(server, &bot, &bert, &room, &store)).unwrap());
         let (newest, reactions) = (Mutex::default(), Mutex::default());
         Meeting { server, room, encrypted, anna, bert, bot, store, matrix, newest, reactions }
     }
 
     fn parts(&self) -> Parts {
-        parts(self.server, &self.bot, &self.room, &self.store)
+        parts(self.server, &self.bot, &self.bert, &self.room, &self.store)
     }
 
     /// The bot ends, and there is a new one with the same store.
     async fn restart(&mut self) {
         self.matrix = Arc::new(Matrix::new(self.parts()).unwrap());
+    }
+
+    /// Waits until people's clients know a device of the bot that they can trust.
+    async fn the_bot_is_there(&self) {
+        let wait = async {
+            while self.anna.trusted_devices_of(&self.bot.id).await == 0 {
+                tokio::time::sleep(PATIENCE / 300).await;
+                self.anna.looks_up(&self.bot.id).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.expect("the bot never has a device that it signed");
+    }
+
+    /// Somebody new joins, with a client behind an address.
+    async fn joined_by(&self, who: &str, url: &str) -> Arc<Person> {
+        let person = Person::of(self.server, self.server.user(who).await, url, Device::Signed).await;
+        self.anna.does(&self.room, "invite", Some(&person.id)).await;
+        person.does(&self.room, "join", None).await;
+        person.is_in(&self.room).await;
+        person
     }
 
     fn person(&self, who: &str) -> &Arc<Person> {
@@ -129,7 +162,13 @@ async fn joins(server: &'static Server, bot: &User, room: &str) {
     server.call(&token, Method::POST, &format!("/_matrix/client/v3/rooms/{}/join", part(room)), json!({})).await;
 }
 
-fn parts(server: &Server, bot: &User, room: &str, store: &tempfile::TempDir) -> Parts {
+/// Whether somebody is in a room, as a person there sees it.
+async fn membership(room: &str, seen_by: &Person, of: &str) -> String {
+    let told = seen_by.asks(&format!("/_matrix/client/v3/rooms/{}/state/m.room.member/{}", part(room), part(of))).await;
+    told["membership"].as_str().unwrap().to_owned()
+}
+
+fn parts(server: &Server, bot: &User, called: &Person, room: &str, store: &tempfile::TempDir) -> Parts {
     Parts {
         homeserver: server.url.clone(),
         user: bot.id.clone(),
@@ -140,7 +179,7 @@ fn parts(server: &Server, bot: &User, room: &str, store: &tempfile::TempDir) -> 
         rooms: vec![room_id(room)],
         announcing: Default::default(),
         prefix: "!".to_owned(),
-        people: BTreeMap::new(),
+        people: [("bert".parse().unwrap(), vec![called.id.clone()])].into(),
         now: Timestamp::now,
     }
 }

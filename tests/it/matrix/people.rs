@@ -1,12 +1,14 @@
 //! People in Matrix: real clients, with devices and keys of their own. What they see is what their clients could read.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use matrix_sdk::config::SyncSettings;
 use matrix_sdk::encryption::EncryptionSettings;
+use matrix_sdk::media::{MediaFormat, MediaRequestParameters};
 use matrix_sdk::reqwest::Method;
 use matrix_sdk::ruma::api::client::filter::{FilterDefinition, RoomEventFilter, RoomFilter};
+use matrix_sdk::ruma::events::room::MediaSource;
 use matrix_sdk::ruma::{OwnedRoomId, OwnedUserId};
 use matrix_sdk::sync::SyncResponse;
 use matrix_sdk::{Client, Room, RoomState};
@@ -74,9 +76,9 @@ impl Shown {
         (relation["rel_type"] == "m.thread").then(|| relation["event_id"].as_str().unwrap())
     }
 
-    /// Whom its newest state calls, of what it is and what changed it.
-    pub fn calls(&self) -> Vec<&Value> {
-        [&self.first, &self.now].into_iter().chain(&self.edits).map(|content| &content["m.mentions"]).collect()
+    /// All that was ever sent of it: itself, its newest state, and what changed it.
+    pub fn all(&self) -> Vec<&Value> {
+        [&self.first, &self.now].into_iter().chain(&self.edits).collect()
     }
 }
 
@@ -109,23 +111,13 @@ impl Person {
             Arc::new(Person { id: user.id.clone(), user, server, token: told.access_token, client, heard, changed })
         });
         let person = person.await;
-        goes_on_backstage(person.clone().listens());
+        goes_on_backstage(listens(Arc::downgrade(&person)));
         person
     }
 
     /// Another device of the same user, which they didn't sign.
     pub async fn on_an_unsigned_device(&self) -> Arc<Person> {
         Person::of(self.server, self.user.clone(), &self.server.url, Device::Unsigned).await
-    }
-
-    async fn listens(self: Arc<Person>) {
-        let settings = SyncSettings::new().timeout(PATIENCE / 2).filter(everything().into());
-        loop {
-            match self.client.sync_once(settings.clone()).await {
-                Ok(told) => self.hears(&told),
-                Err(_) => tokio::time::sleep(PATIENCE / 100).await,
-            }
-        }
     }
 
     fn hears(&self, told: &SyncResponse) {
@@ -208,6 +200,24 @@ impl Person {
         backstage(async move { drop(client.encryption().request_user_identity(&user).await.unwrap()) }).await;
     }
 
+    /// How many devices of a user that it knows were signed by them.
+    pub async fn trusted_devices_of(&self, user: &str) -> usize {
+        let (client, user) = (self.client.clone(), OwnedUserId::try_from(user).unwrap());
+        let devices = backstage(async move { client.encryption().get_user_devices(&user).await.unwrap() }).await;
+        devices.devices().filter(|device| device.is_cross_signed_by_owner()).count()
+    }
+
+    /// The text of a file that a message has.
+    pub async fn opens(&self, content: &Value) -> String {
+        let source = match &content["file"] {
+            Value::Null => MediaSource::Plain(serde_json::from_value(content["url"].clone()).unwrap()),
+            file => MediaSource::Encrypted(serde_json::from_value(file.clone()).unwrap()),
+        };
+        let (client, wanted) = (self.client.clone(), MediaRequestParameters { source, format: MediaFormat::File });
+        let bytes = backstage(async move { client.media().get_media_content(&wanted, false).await.unwrap() }).await;
+        String::from_utf8(bytes).unwrap()
+    }
+
     /// Sends an event, encrypted if the room is; its id.
     pub async fn sends(&self, room: &str, kind: &'static str, content: Value) -> String {
         let room = self.room(room).unwrap();
@@ -224,6 +234,11 @@ impl Person {
     pub async fn redacts(&self, room: &str, event: &str) {
         let path = format!("/_matrix/client/v3/rooms/{}/redact/{}/{}", part(room), part(event), new_name("sent"));
         self.server.call(&self.token, Method::PUT, &path, json!({})).await;
+    }
+
+    /// Asks the server for something.
+    pub async fn asks(&self, path: &str) -> Value {
+        self.server.call(&self.token, Method::GET, path, Value::Null).await
     }
 
     /// Changes the state of a room.
@@ -246,6 +261,17 @@ impl Person {
         let asked = json!({"preset": "private_chat", "room_version": version, "invite": invited, "initial_state": state});
         let made = self.server.call(&self.token, Method::POST, "/_matrix/client/v3/createRoom", asked).await;
         made["room_id"].as_str().unwrap().to_owned()
+    }
+}
+
+/// A person hears what happens, as long as anybody knows them.
+async fn listens(person: Weak<Person>) {
+    let settings = SyncSettings::new().timeout(PATIENCE / 3).filter(everything().into());
+    while let Some(person) = person.upgrade() {
+        match person.client.sync_once(settings.clone()).await {
+            Ok(told) => person.hears(&told),
+            Err(_) => tokio::time::sleep(PATIENCE / 100).await,
+        }
     }
 }
 

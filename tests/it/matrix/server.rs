@@ -154,7 +154,8 @@ impl Server {
     }
 
     async fn admin(&'static self) -> &'static str {
-        let token = self.admin.get_or_init(|| async { self.token_of_new_device(&self.register(&new_name("admin"), true).await).await.0 });
+        let token =
+            self.admin.get_or_init(|| async { self.token_of_new_device(&self.register(&new_name("admin"), true).await).await.0 });
         token.await
     }
 
@@ -172,6 +173,12 @@ impl Server {
     pub async fn token_of(&'static self, user: &str) -> String {
         let path = format!("/_synapse/admin/v1/users/{}/login", part(user));
         self.call(self.admin().await, Method::POST, &path, json!({})).await["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// Logs a user out everywhere.
+    pub async fn ends_sessions_of(&'static self, user: &User) {
+        let (token, _) = self.token_of_new_device(user).await;
+        self.call(&token, Method::POST, "/_matrix/client/v3/logout/all", json!({})).await;
     }
 
     /// From now on a user may send no more than so many messages a second, after a few at once.

@@ -1,0 +1,104 @@
+//! A line to a homeserver that a test can hold up: what goes over it comes late.
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::response::Response;
+use matrix_sdk::reqwest::{self, Client};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::server::{PATIENCE, Server, backstage, goes_on_backstage};
+
+/// No request is larger.
+const LARGEST: usize = 1 << 24;
+
+pub struct Wire {
+    /// Where it begins.
+    pub url: String,
+    line: Arc<Line>,
+}
+
+struct Line {
+    /// Where it ends.
+    to: String,
+    http: Client,
+    holds_news: watch::Sender<bool>,
+    /// What one device sends to another, as long as that is kept back.
+    kept: Mutex<Option<Vec<reqwest::Request>>>,
+}
+
+impl Wire {
+    pub async fn to(server: &Server) -> Wire {
+        let to = server.url.clone();
+        backstage(async move {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            let http = Client::builder().no_proxy().timeout(2 * PATIENCE).build().unwrap();
+            let line = Arc::new(Line { to, http, holds_news: watch::Sender::new(false), kept: Mutex::default() });
+            let app = Router::new().fallback(carry).with_state(line.clone());
+            goes_on_backstage(async move { axum::serve(listener, app).await.unwrap() });
+            Wire { url, line }
+        })
+        .await
+    }
+
+    /// Whether what the server tells of rooms is held up.
+    pub fn holds_news(&self, holds: bool) {
+        self.line.holds_news.send_replace(holds);
+    }
+
+    /// From now on keys don't arrive, and whoever sends them doesn't know it.
+    pub fn keeps_keys(&self) {
+        self.line.kept.lock().unwrap().get_or_insert_default();
+    }
+
+    /// The keys arrive.
+    pub async fn gives_keys(&self) {
+        let (kept, http) = (self.line.kept.lock().unwrap().take().unwrap(), self.line.http.clone());
+        assert!(!kept.is_empty(), "no keys were sent");
+        backstage(async move {
+            for request in kept {
+                http.execute(request).await.unwrap().error_for_status().unwrap();
+            }
+        })
+        .await;
+    }
+}
+
+async fn carry(State(line): State<Arc<Line>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let asked = parts.uri.path_and_query().unwrap().to_string();
+    let body = axum::body::to_bytes(body, LARGEST).await.unwrap();
+    let mut onward = line.http.request(parts.method, format!("{}{asked}", line.to)).body(body);
+    for name in ["authorization", "content-type"] {
+        if let Some(value) = parts.headers.get(name) {
+            onward = onward.header(name, value);
+        }
+    }
+    if asked.contains("/sendToDevice/")
+        && let Some(kept) = line.kept.lock().unwrap().as_mut()
+    {
+        kept.push(onward.build().unwrap());
+        return Response::new("{}".into());
+    }
+    let told = match onward.send().await {
+        Ok(answer) => {
+            let (status, kind) = (answer.status(), answer.headers().get("content-type").cloned());
+            answer.bytes().await.map(|bytes| (status, kind, bytes))
+        }
+        Err(error) => Err(error),
+    };
+    if asked.contains("/sync?") {
+        line.holds_news.subscribe().wait_for(|holds| !holds).await.unwrap();
+    }
+    let (status, kind, bytes) = told.unwrap_or_else(|_| (reqwest::StatusCode::BAD_GATEWAY, None, Bytes::new()));
+    let mut answer = Response::new(Body::from(bytes));
+    *answer.status_mut() = status;
+    if let Some(kind) = kind {
+        answer.headers_mut().insert("content-type", kind);
+    }
+    answer
+}

@@ -147,7 +147,7 @@ fn request(number: usize) -> Vec<u8> {
          webhook-timestamp: {time}\r\nwebhook-signature: v1,{signature}\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
-    [head, body].concat().into_bytes()
+    (head + body.as_str()).into_bytes()
 }
 
 async fn send(address: SocketAddr, requests: &[Vec<u8>], rate: usize) -> Vec<Sent> {

@@ -204,7 +204,9 @@ fn place(runbook: &Runbook) -> Option<&Argument> {
 
 /// What somebody is called who has no entry in the fleet file.
 fn guest(fleet: &Fleet, account: &Account) -> PersonName {
-    let name = account.0.rsplit(':').next().unwrap_or_default().to_lowercase();
+    let id = account.0.split_once(':').map_or(account.0.as_str(), |(_, id)| id);
+    // In Matrix the server follows, after another colon.
+    let name = id.trim_start_matches('@').split(':').next().unwrap_or_default().to_lowercase();
     // A guest must not be taken for a person of the same name.
     let name = if owns_the_terminal(fleet, account) { name } else { format!("guest-{name}") };
     name.parse().unwrap_or_else(|_| named("guest"))
@@ -314,6 +316,7 @@ health = { running = "1s" }
             asked.unwrap().by().to_string()
         };
         assert_eq!(name("discord:anna"), "guest-anna");
+        assert_eq!(name("matrix:@Anna:example.org"), "guest-anna");
         assert_eq!(name("discord:%%%"), "guest");
     }
 

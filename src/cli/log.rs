@@ -8,13 +8,16 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::chat::console::Notes;
+#[cfg(feature = "matrix")]
+use crate::chat::matrix::QUIET;
 use crate::settings::{LogFormat, Settings};
 
-/// Libraries that say too much.
-const QUIET: &str = "matrix_sdk=warn";
+/// No library says too much.
+#[cfg(not(feature = "matrix"))]
+const QUIET: &str = "";
 
 pub(super) fn start(settings: &Settings, screen: Option<Notes>) {
-    // What the SDK of Matrix tells about itself is for those who ask for it; the filter may say otherwise.
+    // The settings' filter may say otherwise.
     let filter = EnvFilter::new(format!("{QUIET},{}", settings.log_filter));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Lines { screen }).with_ansi(false);
     match settings.log_format {

@@ -107,20 +107,24 @@ pub async fn message(events: &mut mpsc::Receiver<ChatEvent>) -> Message {
 }
 
 /// What the next message says.
+#[cfg(any(feature = "discord", feature = "matrix"))]
 pub async fn said(events: &mut mpsc::Receiver<ChatEvent>) -> String {
     message(events).await.text
 }
 
 /// Waits until a chat is in trouble that says these words.
+#[cfg(any(feature = "discord", feature = "matrix"))]
 pub async fn trouble(chat: &dyn Chat, words: &str) {
     until(|| chat.trouble().is_some_and(|why| why.contains(words)), || format!("{words}: {:?}", chat.trouble())).await;
 }
 
 /// Waits until a chat is in no trouble.
+#[cfg(feature = "matrix")]
 pub async fn no_trouble(chat: &dyn Chat) {
     until(|| chat.trouble().is_none(), || format!("{:?}", chat.trouble())).await;
 }
 
+#[cfg(any(feature = "discord", feature = "matrix"))]
 async fn until(is: impl Fn() -> bool, otherwise: impl Fn() -> String) {
     let wait = async {
         while !is() {

@@ -7,26 +7,24 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use matrix_sdk::config::SyncSettings;
 use matrix_sdk::deserialized_responses::{TimelineEvent, TimelineEventKind};
-use matrix_sdk::room::MessagesOptions;
 use matrix_sdk::ruma::events::room::redaction::SyncRoomRedactionEvent;
 use matrix_sdk::ruma::events::{AnySyncMessageLikeEvent, AnySyncTimelineEvent, SyncMessageLikeEvent};
-use matrix_sdk::ruma::{EventId, OwnedEventId, OwnedRoomId, UserId};
+use matrix_sdk::ruma::{OwnedRoomId, UserId};
 use matrix_sdk::sync::SyncResponse;
 use matrix_sdk::{Client, Room};
-use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::errors::{is_unknown_token, trouble};
-use super::memory::Seen;
+use super::event::{doubt, is_edited, is_encrypted_message, written};
+use super::place::{Place, missed};
 use super::read::{self, Read};
-use super::unread::Unread;
 use super::{Matrix, account, session};
 use crate::chat::ChatEvent;
-use crate::domain::message::{Doubt, Message, MessageRef, RoomId};
+use crate::domain::message::Message;
 
 /// How long the homeserver may wait with an answer while nothing happens.
 const LONG_POLL: Duration = Duration::from_secs(25);
@@ -38,13 +36,6 @@ const RETRY_LIMIT: Duration = Duration::from_secs(60);
 /// How long to wait before missed messages are fetched again.
 const FETCH_AGAIN: Duration = Duration::from_secs(15);
 
-/// How many events are fetched at once, and how many pages at most; the newest count.
-const PAGE: u32 = 100;
-const PAGES: usize = 20;
-
-/// How much older than the last one an event may seem before the search for that ends: clocks differ.
-const SLACK: SignedDuration = SignedDuration::from_mins(10);
-
 /// Listens until nobody wants to hear any more.
 pub(super) async fn listen(matrix: &Matrix, to: mpsc::Sender<ChatEvent>, since: Option<Timestamp>) {
     let begin = since.unwrap_or_else(matrix.parts().now);
@@ -53,39 +44,6 @@ pub(super) async fn listen(matrix: &Matrix, to: mpsc::Sender<ChatEvent>, since: 
     tokio::select! {
         () = to.closed() => {}
         () = ears.hear() => {}
-    }
-}
-
-/// A room, and what is known of it.
-struct Place {
-    name: RoomId,
-    /// What is older than this is none of the bot's business.
-    begin: Timestamp,
-    /// The newest event that was passed on with nothing missing before it, and when it was written.
-    newest: Option<(OwnedEventId, Timestamp)>,
-    passed: Seen<OwnedEventId>,
-    unread: Unread,
-    /// The bot is in it.
-    is_in: bool,
-    /// Something may have been missed after the newest one; when it is fetched.
-    behind: Option<Instant>,
-    /// Told that the room is there since something was missed.
-    connected: bool,
-}
-
-impl Place {
-    fn new(name: RoomId, begin: Timestamp) -> Place {
-        let (passed, unread) = (Seen::default(), Unread::default());
-        Place { name, begin, newest: None, passed, unread, is_in: false, behind: None, connected: false }
-    }
-
-    fn falls_behind(&mut self) {
-        self.behind = Some(Instant::now());
-        self.connected = false;
-    }
-
-    fn reference(&self, event: &EventId) -> MessageRef {
-        MessageRef { room: self.name.clone(), id: event.to_string() }
     }
 }
 
@@ -157,7 +115,6 @@ impl Ears<'_> {
     }
 
     async fn told(&mut self, client: &Client, told: SyncResponse) {
-        session::join_invited(client, self.matrix.parts()).await;
         let ids: Vec<OwnedRoomId> = self.places.keys().cloned().collect();
         for id in ids {
             let room = session::is_in(client, &id, self.matrix.me());
@@ -189,6 +146,8 @@ impl Ears<'_> {
             }
             self.read_late(&id, &room).await;
         }
+        // The next answer has them.
+        session::join_invited(client, self.matrix.parts()).await;
     }
 
     /// Tells that a room is there, and fetches what was missed in it.
@@ -329,84 +288,8 @@ impl Ears<'_> {
     }
 }
 
-/// The events after the newest one, the oldest first.
-async fn missed(room: &Room, place: &Place) -> matrix_sdk::Result<Vec<TimelineEvent>> {
-    let floor = place.newest.as_ref().map_or(place.begin, |(_, written)| *written - SLACK);
-    let mut missed = Vec::new();
-    let mut from: Option<String> = None;
-    for _ in 0..PAGES {
-        let mut options = MessagesOptions::backward().from(from.as_deref());
-        options.limit = PAGE.into();
-        let page = room.messages(options).await?;
-        let mut all_old = !page.chunk.is_empty();
-        for event in page.chunk {
-            if place.newest.as_ref().is_some_and(|(newest, _)| event.event_id().as_ref() == Some(newest)) {
-                missed.reverse();
-                return Ok(missed);
-            }
-            all_old &= origin(&event).is_some_and(|written| written < floor);
-            missed.push(event);
-        }
-        match page.end {
-            // One old event alone says nothing: whoever wrote it may have a wrong clock.
-            Some(end) if !all_old && from.as_ref() != Some(&end) => from = Some(end),
-            _ => {
-                missed.reverse();
-                return Ok(missed);
-            }
-        }
-    }
-    tracing::warn!(room = %place.name, events = missed.len(), "more was missed than is fetched; the newest count");
-    missed.reverse();
-    Ok(missed)
-}
-
-/// Why the author of a message isn't proven.
-async fn doubt(room: &Room, event: &TimelineEvent, sender: &UserId, is_command: bool) -> Option<Doubt> {
-    let Some(info) = event.encryption_info() else { return Some(Doubt::NotEncrypted) };
-    let doubt = read::doubt(&info.verification_state)?;
-    if !is_command {
-        return Some(doubt);
-    }
-    // A device may be so new that the homeserver hasn't told of it yet.
-    let asked = room.client().encryption().request_user_identity(sender).await;
-    if let (Ok(_), Some(session)) = (asked, info.session_id())
-        && let Some(info) = room.get_encryption_info(session, sender).await
-    {
-        return read::doubt(&info.verification_state);
-    }
-    Some(doubt)
-}
-
 /// What the bot may be called: its id, the first part of it, and its name.
 async fn names(client: &Client, me: &UserId) -> Vec<String> {
     let name = client.account().get_display_name().await.ok().flatten();
     [Some(me.to_string()), Some(me.localpart().to_owned()), name].into_iter().flatten().collect()
-}
-
-/// When an event was written, by the homeserver's clock as far as that differs from ours. Never later than now.
-fn written(event: &TimelineEvent, now: Timestamp) -> Timestamp {
-    let unsigned = event.raw().get_field::<Value>("unsigned").ok().flatten();
-    let age = unsigned.and_then(|unsigned| unsigned.get("age")?.as_i64()).filter(|age| *age >= 0);
-    let by_age = age.and_then(|age| now.checked_sub(SignedDuration::from_millis(age)).ok());
-    by_age.or_else(|| origin(event)).unwrap_or(now).min(now)
-}
-
-/// When an event was written, as its author's homeserver says.
-fn origin(event: &TimelineEvent) -> Option<Timestamp> {
-    let milliseconds = event.raw().get_field::<i64>("origin_server_ts").ok().flatten()?;
-    Timestamp::from_millisecond(milliseconds).ok()
-}
-
-/// Whether the homeserver says that a message was edited.
-fn is_edited(event: &TimelineEvent) -> bool {
-    let unsigned = event.raw().get_field::<Value>("unsigned").ok().flatten();
-    unsigned.is_some_and(|unsigned| unsigned.get("m.relations").is_some_and(|relations| relations.get("m.replace").is_some()))
-}
-
-/// Whether an event that can't be read may be a message of a person: neither an edit nor removed.
-fn is_encrypted_message(event: &TimelineEvent) -> bool {
-    let content = event.raw().get_field::<Value>("content").ok().flatten().unwrap_or_default();
-    let relation = content.get("m.relates_to").and_then(|relation| relation.get("rel_type")).and_then(Value::as_str);
-    content.get("ciphertext").is_some() && relation != Some("m.replace")
 }

@@ -6,6 +6,8 @@
 //! | `folder` | what of that is kept, beside the SDK's own store |
 //! | `identity` | cross-signing, and recovery of it |
 //! | `listen` | from what the homeserver tells to what the bot should know, in order; what it missed is fetched |
+//! | `place` | how far each room was passed on, and what was missed since |
+//! | `event` | when an event was written, whether it was changed, who can have written it |
 //! | `unread` | messages whose keys haven't come yet |
 //! | `read` | which text says something to the bot, and who proves it |
 //! | `send` | messages, edits, files in threads, emojis |
@@ -21,10 +23,12 @@
 mod ask;
 mod check;
 mod errors;
+mod event;
 mod folder;
 mod identity;
 mod listen;
 mod memory;
+mod place;
 mod read;
 mod render;
 mod send;
@@ -53,6 +57,9 @@ use crate::secret::Secret;
 
 /// What rooms, accounts and roles of Matrix begin with.
 pub const PLATFORM: &str = "matrix:";
+
+/// What of the SDK's own log is passed over: what of it matters to people the adapter says, and it calls things errors that are none.
+pub const QUIET: &str = "matrix_sdk=error,matrix_sdk::http_client=off";
 
 /// How many people one message calls at most.
 const CALLED: usize = 5;

@@ -19,7 +19,7 @@ use super::{CALLED, IN_ADDRESS, Matrix};
 use crate::chat::{ChatError, Reply};
 use crate::domain::message::{MessageRef, RoomId};
 
-/// The field of a message that has the mark of its key.
+/// The field that has the mark of a message's key. It stands where relations do: those aren't encrypted, so also a new device finds it.
 const MARK: &str = "shipmate.ref";
 
 /// How many messages are looked through for a mark.
@@ -58,10 +58,9 @@ impl Matrix {
         }
         let shown = render::shown(reply);
         let mut content = self.content(&shown);
-        content.insert(MARK.to_owned(), json!(mark));
-        if let Some(relation) = to.map(|to| self.relation_to(to)) {
-            content.insert("m.relates_to".to_owned(), relation);
-        }
+        let mut relation = to.map_or_else(|| json!({}), |to| self.relation_to(to));
+        relation[MARK] = json!(mark);
+        content.insert("m.relates_to".to_owned(), relation);
         let id = send(&room, Value::Object(content), Some(mark.as_str().into())).await.map_err(|error| unavailable(&error))?;
         let message = MessageRef { room: name.clone(), id: id.to_string() };
         self.remembered(|memory| memory.post(mark.clone(), message.clone()));
@@ -246,7 +245,8 @@ async fn marked(room: &Room, me: &matrix_sdk::ruma::UserId, mark: &str) -> Resul
     let ours = newest.chunk.into_iter().filter(|event| event.sender().is_some_and(|sender| sender == me));
     let has_it = |event: &matrix_sdk::deserialized_responses::TimelineEvent| {
         let content = event.raw().get_field::<Value>("content").ok().flatten();
-        content.is_some_and(|content| content.get(MARK).and_then(Value::as_str) == Some(mark))
+        let found = content.as_ref().and_then(|content| content.get("m.relates_to")?.get(MARK)?.as_str());
+        found == Some(mark)
     };
     Ok(ours.filter(has_it).find_map(|event| event.event_id()))
 }

@@ -145,6 +145,15 @@ impl Bot {
         let now = self.now();
         let Some(build) = self.fleet.announced(&message.room, text, now) else { return };
         let outcome = build.outcome;
+        match self.ledger.build(&build.app, &build.tag) {
+            // A signed word of the same build is worth more, whatever this one says.
+            Ok(Some(known)) if known.source != build.source => {
+                tracing::info!(room = %message.room, tag = %build.tag, "a build that is known already was announced in a chat");
+                return;
+            }
+            Ok(_) => {}
+            Err(error) => return self.fail(&error),
+        }
         match self.ledger.built(build, vec![format!("said:{}:{}", message.room, message.id)], now).await {
             Ok(Appended::New { .. }) => self.metrics.build_announced("chat", outcome),
             Ok(Appended::Known { .. } | Appended::Merged { .. }) => {}

@@ -87,12 +87,12 @@ impl Menu for Commands {
             let value = value.split_whitespace().collect::<Vec<_>>().join(" ");
             match argument.kind {
                 Kind::Flag => line.push_str(&format!(" --{}", argument.name)),
+                // What begins with dashes would be taken for an option.
+                Kind::Words if value.starts_with(['-', '–', '—']) => line.push_str(&format!(" -- {value}")),
                 Kind::Words | Kind::Text => line.push_str(&format!(" {value}")),
-                _ => {
-                    let quoted = shlex::try_quote(&value).ok()?;
-                    let name = if argument.by_name { format!("--{} ", argument.name) } else { String::new() };
-                    line.push_str(&format!(" {name}{quoted}"));
-                }
+                // By its name: as a word among others it could be taken for the value of another field.
+                _ if argument.by_name || argument.optional => line.push_str(&format!(" --{} {}", argument.name, quoted(&value))),
+                _ => line.push_str(&format!(" {}", quoted(&value))),
             }
         }
         Some(line)
@@ -157,6 +157,14 @@ impl Commands {
         });
         shown.collect()
     }
+}
+
+/// A value as one word of a line. Quotes inside it mean nothing in any field, and would end it.
+fn quoted(value: &str) -> String {
+    let bare: String = value.chars().filter(|c| !matches!(c, '"' | '“' | '”' | '„' | '‟' | '`')).collect();
+    let is_word =
+        !bare.is_empty() && bare.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '/' | '#'));
+    if is_word && !bare.starts_with('-') { bare } else { format!("\"{bare}\"") }
 }
 
 fn same(name: &impl ToString) -> Suggestion {

@@ -173,9 +173,19 @@ impl Room {
             Some(posting) => Some(posting.lock().await),
             None => None,
         };
-        let message = match &asked {
-            Some(message) => self.bot.within_deadline(self.chat.answer(message, Audience::Room, reply, key)).await?,
-            None => self.bot.within_deadline(self.chat.post(&self.room, reply, key)).await?,
+        let message = match self.show(asked.as_ref(), reply, key).await {
+            Err(ChatError::Refused(why)) => {
+                tracing::error!(room = %self.room, %why, "the chat doesn't take a message; its text alone is tried");
+                self.show(asked.as_ref(), &views::text_alone(reply), &format!("{key}:text")).await
+            }
+            shown => shown,
+        };
+        let message = match message {
+            Err(ChatError::Refused(why)) => {
+                tracing::error!(room = %self.room, %why, title = reply.title, "the chat doesn't take its text either; the room isn't told");
+                return self.pass_over(id).await;
+            }
+            message => message?,
         };
         let watched = !self.is_over(post)?;
         self.bot.ledger.shown(self.room.clone(), id, message.clone(), watched, self.bot.now()).await?;
@@ -195,6 +205,13 @@ impl Room {
             self.bot.became(message, what).await;
         }
         Ok(())
+    }
+
+    async fn show(&self, to: Option<&MessageRef>, reply: &Reply, key: &str) -> Result<MessageRef, ChatError> {
+        match to {
+            Some(message) => self.bot.within_deadline(self.chat.answer(message, Audience::Room, reply, key)).await,
+            None => self.bot.within_deadline(self.chat.post(&self.room, reply, key)).await,
+        }
     }
 
     /// Keeps the steps and the output of a deployment beside its closing message. It is told once, and `!show` has it too.
@@ -247,7 +264,17 @@ impl Room {
                 Err(ChatError::Gone(gone)) => return self.gone(id, post, &reply, &gone).await,
                 // It goes on in a new one, which can be changed again. A call for votes has to stay where the votes are.
                 Err(ChatError::TooOld(old)) if matches!(post, Post::Live { .. }) => {
-                    return self.post(id, post, &reply, &format!("post:{}:after:{}", id.0, old.id)).await;
+                    self.post(id, post, &reply, &format!("post:{}:after:{}", id.0, old.id)).await?;
+                    let left = views::goes_on_below(&reply);
+                    if let Err(error) = self.bot.within_deadline(self.chat.edit(&old, &left, true)).await {
+                        tracing::debug!(room = %self.room, %error, "an old live message stays as it is");
+                    }
+                    return Ok(());
+                }
+                // It is changed when it may be; the others don't wait for it.
+                Err(ChatError::TooOld(_)) => return Ok(()),
+                Err(ChatError::Refused(why)) => {
+                    tracing::error!(room = %self.room, %why, "the chat doesn't take a change of a message");
                 }
                 Err(error) => return Err(error.into()),
             }

@@ -195,6 +195,9 @@ pub enum ChatError {
     /// The message isn't there any more.
     #[error("the message {0:?} is gone")]
     Gone(MessageRef),
+    /// The chat doesn't take such a message, however often it is tried.
+    #[error("{0}")]
+    Refused(String),
     /// The message is so old that it can't be changed as often as it should be.
     #[error("the message {0:?} is too old to be changed this often")]
     TooOld(MessageRef),

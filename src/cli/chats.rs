@@ -17,6 +17,8 @@ use crate::chat::{Chat, Checked};
 #[cfg(any(feature = "discord", feature = "matrix"))]
 use crate::domain::message::RoomId;
 use crate::fleet::Fleet;
+#[cfg(any(feature = "discord", feature = "matrix"))]
+use crate::runbook::Prefix;
 use crate::settings::Settings;
 
 /// How long Discord may take to be reached, and to answer.
@@ -161,7 +163,7 @@ fn discord_of(world: &World, settings: &Settings, menu: Option<Arc<dyn Menu>>) -
         token,
         rooms: rooms(world, discord::PLATFORM, false),
         announcing: rooms(world, discord::PLATFORM, true),
-        prefix: settings.prefix.clone(),
+        prefix: before_commands(settings),
         api: settings.discord_api.clone(),
         client: Arc::new(client),
         people: world.fleet.people.iter().map(|(name, person)| (name.clone(), numbers(person))).collect(),
@@ -191,9 +193,15 @@ fn matrix_of(world: &World, settings: &Settings) -> Result<Option<Matrix>, Strin
         store: settings.store.join(MATRIX_FOLDER),
         rooms: rooms(world, matrix::PLATFORM, false),
         announcing: rooms(world, matrix::PLATFORM, true),
-        prefix: settings.prefix.clone(),
+        prefix: before_commands(settings),
         people: world.fleet.people.iter().map(|(name, person)| (name.clone(), ids(person))).collect(),
         now: Timestamp::now,
     };
     Matrix::new(parts).map(Some).map_err(|error| error.to_string())
+}
+
+#[cfg(any(feature = "discord", feature = "matrix"))]
+/// What stands before a command, with the space that a name wants after it.
+fn before_commands(settings: &Settings) -> String {
+    settings.prefix.parse::<Prefix>().map_or_else(|_| settings.prefix.clone(), |prefix| prefix.typed(""))
 }

@@ -50,11 +50,27 @@ pub fn live(id: DeploymentId, state: &DeploymentState, notes: &Notes, prefix: &P
     }
     let skipped: Vec<String> = state.skipped.iter().map(ToString::to_string).collect();
     body.extend(lines((!skipped.is_empty()).then(|| format!("goes on without {}", skipped.join(", ")))));
-    Reply {
-        tone: tone(&state.phase),
-        title: format!("{id} {}, by {}: {}", headline(&state.plan), state.by, state.phase.word()),
-        body,
+    let mut title = format!("{id} {}, by {}: {}", headline(&state.plan), state.by, state.phase.word());
+    if let Some(started) = state.started_at {
+        let elapsed = between(started, state.ended_at.unwrap_or(now));
+        // Coarse on purpose, as above.
+        let elapsed = Millis(elapsed.0 / SILENCE.0 * SILENCE.0);
+        if elapsed >= SILENCE {
+            title.push_str(&format!(", {}", span(elapsed)));
+        }
     }
+    Reply { tone: tone(&state.phase), title, body }
+}
+
+/// A live message that can't be changed any more as often as it should be.
+pub fn goes_on_below(shown: &Reply) -> Reply {
+    line(Tone::Info, format!("{}; it goes on in a message below", shown.title))
+}
+
+/// A reply without all that a chat may not take.
+pub fn text_alone(shown: &Reply) -> Reply {
+    let is_text = |block: &&Block| matches!(block, Block::Line(_) | Block::Table { .. } | Block::Output(_));
+    Reply { body: shown.body.iter().filter(is_text).cloned().collect(), ..shown.clone() }
 }
 
 pub(super) fn tone(phase: &Phase) -> Tone {

@@ -28,7 +28,7 @@ fn notice(notice: &Notice, at: Timestamp, emojis: &Emojis, prefix: &Prefix) -> R
             line(Tone::Warning, format!("{tag} of {app} is not deployed to {environment} by itself: {}", text(why)))
         }
         Notice::Overtaken { app, environment, tag, by } => {
-            let deploy = code(format!("{prefix}deploy {app} {tag} {environment}"));
+            let deploy = code(prefix.typed(&format!("deploy {app} {tag} {environment}")));
             Reply {
                 body: lines([format!("{deploy} does it all the same, and the builds after it count from there.")]).collect(),
                 ..line(Tone::Warning, format!("{tag} of {app} is not deployed to {environment} by itself: {by} is newer"))

@@ -7,13 +7,12 @@ use super::rest::trouble;
 use crate::chat::Checked;
 
 /// What the bot needs in each of its channels, with what people call it in Discord.
-const NEEDED: [(Permissions, &str); 8] = [
+const NEEDED: [(Permissions, &str); 7] = [
     (Permissions::VIEW_CHANNEL, "View Channel"),
     (Permissions::SEND_MESSAGES, "Send Messages"),
     (Permissions::EMBED_LINKS, "Embed Links"),
     (Permissions::ATTACH_FILES, "Attach Files"),
     (Permissions::READ_MESSAGE_HISTORY, "Read Message History"),
-    (Permissions::ADD_REACTIONS, "Add Reactions"),
     (Permissions::CREATE_PUBLIC_THREADS, "Create Public Threads"),
     (Permissions::SEND_MESSAGES_IN_THREADS, "Send Messages in Threads"),
 ];

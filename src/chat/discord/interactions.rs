@@ -16,6 +16,7 @@ use super::rest::trouble;
 use super::{Discord, account, render};
 use crate::chat::Offer;
 use crate::chat::menu::{Entry, Holds, Menu};
+use crate::chat::text::clean;
 
 /// What stands before the command in a button's name.
 const RUN: &str = "run ";
@@ -26,6 +27,9 @@ const CHOICES: usize = 25;
 const CHOICE: usize = 100;
 const BUTTON_NAME: usize = 100;
 const BUTTONS: usize = 5;
+
+/// How much of a line is shown to everybody; a message may have 2,000 UTF-16 units.
+const ECHO: usize = 1900;
 
 /// The buttons for what a reply offers.
 pub(super) fn buttons(offers: &[Offer]) -> Vec<CreateActionRow> {
@@ -45,26 +49,32 @@ pub(super) fn buttons(offers: &[Offer]) -> Vec<CreateActionRow> {
     buttons.chunks(BUTTONS).map(|row| CreateActionRow::Buttons(row.to_vec())).collect()
 }
 
-/// Tells the servers which commands there are.
-pub(super) async fn register(discord: &Discord) {
-    let Some(menu) = &discord.menu else { return };
+/// Tells the servers which commands there are. Whether all know it.
+pub(super) async fn register(discord: &Discord) -> bool {
+    let Some(menu) = &discord.menu else { return true };
     let commands: Vec<CreateCommand> = menu.entries().iter().map(command).collect();
-    let mut guilds = BTreeSet::new();
+    let (mut guilds, mut all) = (BTreeSet::new(), true);
     for channel in discord.channels.values() {
         match discord.guild(*channel).await {
             Ok(guild) => drop(guilds.insert(guild)),
-            Err(error) => tracing::warn!(%error, "the slash commands can't be offered in a channel's server"),
+            Err(error) => {
+                tracing::warn!(%error, "the slash commands can't be offered in a channel's server");
+                all = false;
+            }
         }
     }
     for guild in guilds {
-        offer(&discord.http, guild, &commands).await;
+        all &= offer(&discord.http, guild, &commands).await;
     }
+    all
 }
 
-async fn offer(http: &Http, guild: GuildId, commands: &[CreateCommand]) {
-    if let Err(error) = http.create_guild_commands(guild, &commands).await {
-        tracing::warn!(error = %trouble(&error), "the slash commands can't be offered; was the bot invited with the README's link?");
+async fn offer(http: &Http, guild: GuildId, commands: &[CreateCommand]) -> bool {
+    let offered = http.create_guild_commands(guild, &commands).await;
+    if let Err(error) = &offered {
+        tracing::warn!(error = %trouble(error), "the slash commands can't be offered; was the bot invited with the README's link?");
     }
+    offered.is_ok()
 }
 
 fn command(entry: &Entry) -> CreateCommand {
@@ -96,17 +106,21 @@ fn given(command: &CommandInteraction) -> BTreeMap<String, String> {
 pub(super) fn used(http: &Arc<Http>, menu: &dyn Menu, command: &CommandInteraction, prefix: &str) -> Option<String> {
     let line = menu.line(&command.data.name, &given(command));
     let shown = match &line {
-        Some(line) => calm().content(format!("`{}`", format!("{prefix}{line}").replace('`', "'"))),
+        Some(line) => {
+            let line = clean(&format!("{prefix}{line}")).replace('`', "'");
+            calm().content(format!("`{}`", render::cut(&line, ECHO).0))
+        }
         None => private("there is no such command any more"),
     };
     respond(http, (command.id, &command.token), CreateInteractionResponse::Message(shown));
     line
 }
 
-/// Suggests values for the field in which somebody types.
-pub(super) fn suggest(http: &Arc<Http>, menu: &dyn Menu, command: &CommandInteraction) {
+/// Suggests values for the field in which somebody types; nothing without a menu.
+pub(super) fn suggest(http: &Arc<Http>, menu: Option<&dyn Menu>, command: &CommandInteraction) {
     let Some(field) = command.data.autocomplete().map(|option| option.name.to_owned()) else { return };
-    let found = menu.suggest(&account(command.user.id), &command.data.name, &field, &given(command));
+    let suggest = |menu: &dyn Menu| menu.suggest(&account(command.user.id), &command.data.name, &field, &given(command));
+    let found = menu.map(suggest).unwrap_or_default();
     let fits = found.into_iter().filter(|found| found.value.chars().count() <= CHOICE).take(CHOICES);
     let choices = fits.map(|found| AutocompleteChoice::new(render::cut(&found.label, CHOICE).0, found.value)).collect();
     let response = CreateAutocompleteResponse::new().set_choices(choices);
@@ -121,9 +135,9 @@ pub(super) fn clicked(http: &Arc<Http>, component: &ComponentInteraction) -> Opt
 }
 
 /// The bot isn't in the channel.
-pub(super) fn refuse(http: &Arc<Http>, command: &CommandInteraction) {
+pub(super) fn refuse(http: &Arc<Http>, id: InteractionId, token: &str) {
     let no = private("I don't listen in this channel: the fleet file's [[rooms]] name those in which I do");
-    respond(http, (command.id, &command.token), CreateInteractionResponse::Message(no));
+    respond(http, (id, token), CreateInteractionResponse::Message(no));
 }
 
 fn private(text: &str) -> CreateInteractionResponseMessage {

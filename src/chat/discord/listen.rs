@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::gateway::{Connection, Ended, Heard};
-use super::rest::trouble;
+use super::rest::{self, trouble};
 use super::{Discord, PAGE, account, interactions};
 use crate::chat::ChatEvent;
 use crate::domain::message::{Message, MessageRef, RoomId};
@@ -38,7 +38,16 @@ const FETCH_AGAIN: Duration = Duration::from_secs(15);
 const OVERLAP: Duration = Duration::from_secs(10);
 
 /// The most messages of a room that are fetched after a gap; the newest count.
-const MISSED: usize = 1000;
+const MISSED: usize = 2000;
+
+/// How long what people say may wait for what was missed before it.
+const HOLD: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether the channels can be read.
+const CHECK_EVERY: Duration = Duration::from_secs(300);
+
+/// When the slash commands are offered again that Discord didn't take.
+const OFFER_AGAIN: Duration = Duration::from_secs(60);
 
 /// How many messages of a room, and how many reactions, are remembered so that none is passed on twice.
 const REMEMBERED: usize = 4096;
@@ -91,13 +100,22 @@ struct Room {
     newest: MessageId,
     /// Those that were passed on.
     passed: BTreeSet<MessageId>,
-    /// Something may have been missed after the newest one.
-    behind: bool,
+    /// Something may have been missed after the newest one, since when.
+    behind: Option<Instant>,
 }
 
 impl Room {
     fn new(name: RoomId, begin: MessageId) -> Room {
-        Room { name, begin, newest: begin, passed: BTreeSet::new(), behind: false }
+        Room { name, begin, newest: begin, passed: BTreeSet::new(), behind: None }
+    }
+
+    fn falls_behind(&mut self) {
+        self.behind = self.behind.or_else(|| Some(Instant::now()));
+    }
+
+    /// Whether what is said waits until what was missed before it has been fetched, which brings it too.
+    fn holds(&self) -> bool {
+        self.behind.is_some_and(|since| since.elapsed() < HOLD)
     }
 
     /// After which message missed ones are looked for.
@@ -108,7 +126,7 @@ impl Room {
     /// Whether a message wasn't passed on yet.
     fn is_new(&mut self, message: MessageId) -> bool {
         // What was missed is looked for from the last one before the gap.
-        if !self.behind {
+        if self.behind.is_none() {
             self.newest = self.newest.max(message);
         }
         let new = self.passed.insert(message);
@@ -134,6 +152,8 @@ impl Ears<'_> {
         let mut was_there = false;
         let mut lost_since = Some(Instant::now());
         let mut fetch_at: Option<Instant> = None;
+        let mut offer_at: Option<Instant> = None;
+        let mut check_at = Instant::now() + CHECK_EVERY;
         loop {
             let complains_at = lost_since.map(|since| since + PATIENCE);
             let heard = tokio::select! {
@@ -149,6 +169,15 @@ impl Ears<'_> {
                     lost_since = None;
                     continue;
                 }
+                () = sleep_until(check_at), if was_there && lost_since.is_none() => {
+                    self.check().await;
+                    check_at = Instant::now() + CHECK_EVERY;
+                    continue;
+                }
+                () = at(offer_at), if lost_since.is_none() => {
+                    offer_at = self.offer().await;
+                    continue;
+                }
                 () = at(fetch_at) => {
                     fetch_at = self.catch_up().await.map(|()| None).unwrap_or(Some(Instant::now() + FETCH_AGAIN));
                     continue;
@@ -156,7 +185,7 @@ impl Ears<'_> {
             };
             if connection.lost_some() {
                 tracing::warn!("too much at once in Discord; what was passed over is fetched");
-                self.rooms.values_mut().for_each(|room| room.behind = true);
+                self.rooms.values_mut().for_each(Room::falls_behind);
                 fetch_at = Some(Instant::now());
             }
             match heard {
@@ -165,12 +194,7 @@ impl Ears<'_> {
                         self.me = Some(event.ready.user.id);
                         self.discord.http.set_application_id(event.ready.application.id);
                         if !was_there {
-                            // The limits may let it wait for long, and nobody hears anything meanwhile.
-                            if timeout(ANSWER_WITHIN, interactions::register(self.discord)).await.is_err() {
-                                tracing::warn!(
-                                    "Discord doesn't take the slash commands in time; they are offered at the next start"
-                                );
-                            }
+                            offer_at = Some(Instant::now());
                         }
                         self.is_there(reads, &mut lost_since, &mut fetch_at).await;
                         was_there = true;
@@ -188,13 +212,20 @@ impl Ears<'_> {
         }
     }
 
+    /// Offers the slash commands; when that is tried again.
+    async fn offer(&self) -> Option<Instant> {
+        // The limits may let it wait for long, and nobody hears anything meanwhile.
+        let offered = matches!(timeout(ANSWER_WITHIN, interactions::register(self.discord)).await, Ok(true));
+        (!offered).then(|| Instant::now() + OFFER_AGAIN)
+    }
+
     /// The connection is there, for the first time or again.
     async fn is_there(&mut self, reads: bool, lost_since: &mut Option<Instant>, fetch_at: &mut Option<Instant>) {
         *lost_since = None;
         let deaf = "the bot reads only messages that mention it: switch on the Message Content Intent in Discord's developer portal (Bot, \
                     Privileged Gateway Intents) and restart it";
         self.discord.is_in_trouble((!reads).then(|| deaf.to_owned()));
-        self.rooms.values_mut().for_each(|room| room.behind = true);
+        self.rooms.values_mut().for_each(Room::falls_behind);
         if let Err(()) = self.catch_up().await {
             *fetch_at = Some(Instant::now() + FETCH_AGAIN);
         }
@@ -204,7 +235,7 @@ impl Ears<'_> {
     async fn catch_up(&mut self) -> Result<(), ()> {
         self.reacted.clear();
         let mut all = Ok(());
-        let behind = self.rooms.iter().filter(|(_, room)| room.behind);
+        let behind = self.rooms.iter().filter(|(_, room)| room.behind.is_some());
         let behind: Vec<_> = behind.map(|(channel, room)| (*channel, room.name.clone(), room.missed_after())).collect();
         for (channel, name, after) in behind {
             // What is written from here on comes by itself.
@@ -213,7 +244,8 @@ impl Ears<'_> {
             match missed {
                 Ok(missed) => {
                     if let Some(room) = self.rooms.get_mut(&channel) {
-                        room.behind = false;
+                        room.behind = None;
+                        self.discord.room_is(&name, None);
                     }
                     // One that was changed since says what nobody sent: if it was heard when it was sent, that comes anyway.
                     for said in missed.into_iter().filter(|said| said.edited_timestamp.is_none()) {
@@ -221,7 +253,8 @@ impl Ears<'_> {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(room = %name, error = %trouble(&error), "what people wrote meanwhile can't be fetched; it is tried again");
+                    let why = format!("what people wrote meanwhile can't be fetched, it is tried again: {}", trouble(&error));
+                    self.discord.room_is(&name, Some(why));
                     all = Err(());
                 }
             }
@@ -229,31 +262,54 @@ impl Ears<'_> {
         all
     }
 
-    /// The messages after one, the oldest first.
-    async fn missed(&self, channel: ChannelId, newest: MessageId) -> serenity::Result<Vec<Said>> {
+    /// The messages after one, the oldest first; the newest of them if they are very many.
+    async fn missed(&self, channel: ChannelId, after: MessageId) -> serenity::Result<Vec<Said>> {
         let mut missed: BTreeMap<MessageId, Said> = BTreeMap::new();
-        let mut after = newest;
+        let mut before: Option<MessageId> = None;
         loop {
-            let page = channel.messages(&self.discord.http, GetMessages::new().after(after).limit(PAGE));
-            let Ok(page) = timeout(ANSWER_WITHIN, page).await else {
+            let page = GetMessages::new().limit(PAGE);
+            let page = before.map_or(page, |before| page.before(before));
+            let Ok(page) = timeout(ANSWER_WITHIN, channel.messages(&self.discord.http, page)).await else {
                 return Err(serenity::Error::Other("no answer in time"));
             };
             let page = page?;
-            let full = page.len() == usize::from(PAGE);
-            missed.extend(page.into_iter().map(|said| (said.id, said)));
-            while missed.len() > MISSED {
-                missed.pop_first();
-            }
-            match missed.keys().next_back().copied() {
-                Some(last) if full && last > after => after = last,
+            let (full, oldest) = (page.len() == usize::from(PAGE), page.iter().map(|said| said.id).min());
+            missed.extend(page.into_iter().filter(|said| said.id > after).map(|said| (said.id, said)));
+            match oldest {
+                Some(oldest) if full && oldest > after && missed.len() < MISSED => before = Some(oldest),
+                Some(oldest) if full && oldest > after => {
+                    tracing::warn!(%channel, messages = missed.len(), "more was missed than is fetched; the newest count");
+                    return Ok(missed.into_values().collect());
+                }
                 _ => return Ok(missed.into_values().collect()),
+            }
+        }
+    }
+
+    /// Looks whether the channels can be read: who may no longer isn't told.
+    async fn check(&self) {
+        for (channel, room) in &self.rooms {
+            let newest = channel.messages(&self.discord.http, GetMessages::new().limit(1));
+            match timeout(ANSWER_WITHIN, newest).await {
+                Ok(Ok(_)) if room.behind.is_none() => self.discord.room_is(&room.name, None),
+                Ok(Ok(_)) | Err(_) => {}
+                Ok(Err(error)) if rest::is_refused(&error) => self.discord.room_is(&room.name, Some(trouble(&error))),
+                // The service is ill, which is said elsewhere.
+                Ok(Err(_)) => {}
             }
         }
     }
 
     async fn happened(&mut self, event: Event) {
         match event {
+            Event::MessageCreate(event) if self.rooms.get(&event.message.channel_id).is_some_and(Room::holds) => {}
             Event::MessageCreate(event) => self.said(event.message).await,
+            Event::ChannelDelete(event) => {
+                if let Some(room) = self.rooms.get(&event.channel.id) {
+                    self.discord
+                        .room_is(&room.name, Some("the channel was deleted: name another one in the fleet file".to_owned()));
+                }
+            }
             Event::ReactionAdd(event) => {
                 let by_bot = event.reaction.member.as_ref().is_some_and(|member| member.user.bot);
                 if !by_bot {
@@ -279,7 +335,7 @@ impl Ears<'_> {
         let Some(room) = self.rooms.get_mut(&said.channel_id) else { return };
         let is_person = !said.author.bot && said.webhook_id.is_none();
         let is_new = room.is_new(said.id);
-        if is_new && said.webhook_id.is_some() && self.discord.announcing.contains(&room.name) {
+        if is_new && is_of_a_webhook(&said) && self.discord.announcing.contains(&room.name) {
             let message = MessageRef { room: room.name.clone(), id: said.id.to_string() };
             return self.pass(ChatEvent::Announced { message, text: written(&said) }).await;
         }
@@ -298,16 +354,18 @@ impl Ears<'_> {
         let (channel, line, by) = match &interaction {
             Interaction::Command(command) => {
                 if !self.rooms.contains_key(&command.channel_id) {
-                    return interactions::refuse(http, command);
+                    return interactions::refuse(http, command.id, &command.token);
                 }
                 let line = menu.and_then(|menu| interactions::used(http, menu, command, &self.discord.prefix));
                 (command.channel_id, line, command.user.id)
             }
             Interaction::Autocomplete(command) => {
-                if let Some(menu) = menu {
-                    interactions::suggest(http, menu, command);
-                }
-                return;
+                // What there is, is the business of those who are in the bot's channels.
+                let menu = menu.filter(|_| self.rooms.contains_key(&command.channel_id));
+                return interactions::suggest(http, menu, command);
+            }
+            Interaction::Component(component) if !self.rooms.contains_key(&component.channel_id) => {
+                return interactions::refuse(http, component.id, &component.token);
             }
             Interaction::Component(component) => (component.channel_id, interactions::clicked(http, component), component.user.id),
             _ => return,
@@ -378,6 +436,14 @@ fn spoken(content: &str, me: Option<UserId>, prefix: &str) -> Option<String> {
     Some(mentioned.map_or_else(|| content.to_owned(), |rest| format!("{prefix}{}", rest.trim_start())))
 }
 
+/// Whether a webhook wrote it that people made in the channel. An application's answer to a slash command looks like one too, and
+/// says whatever its user typed.
+fn is_of_a_webhook(said: &Said) -> bool {
+    #[allow(deprecated)]
+    let answers = said.interaction.is_some() || said.interaction_metadata.is_some();
+    said.webhook_id.is_some() && said.application_id.is_none() && !answers && said.kind == MessageType::Regular
+}
+
 /// All that a webhook wrote: CIs like embeds.
 fn written(said: &Said) -> String {
     let embeds = said.embeds.iter().flat_map(|embed| [embed.title.as_deref(), embed.description.as_deref()]).flatten();
@@ -396,7 +462,7 @@ pub(super) fn first_at(time: Timestamp) -> MessageId {
 }
 
 /// When a message was written.
-fn written_at(message: MessageId) -> Timestamp {
+pub(super) fn written_at(message: MessageId) -> Timestamp {
     let milliseconds = i64::try_from(message.get() >> 22).unwrap_or_default() + EPOCH;
     Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::UNIX_EPOCH)
 }

@@ -18,15 +18,17 @@ mod listen;
 mod render;
 mod rest;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serenity::all::{
     AutoArchiveDuration, Builder, ChannelId, CreateAllowedMentions, CreateAttachment, CreateEmbed, CreateMessage, CreateThread,
-    EditMessage, GetMessages, GuildId, Http, MessageId, MessageReference, MessageReferenceKind, Nonce, ReactionType, UserId,
+    EditAttachments, EditMessage, GetMessages, GuildId, Http, MessageId, MessageReference, MessageReferenceKind, Nonce,
+    ReactionType, UserId,
 };
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OnceCell, mpsc};
@@ -61,6 +63,13 @@ const PAGES: usize = 10;
 /// How far back a message of an earlier life is looked for when nobody said when that was.
 const LOOK_BACK: Duration = Duration::from_secs(3600);
 
+/// How long after the start a message of an earlier life may be shown again.
+const UNSURE_FOR: Duration = Duration::from_secs(600);
+
+/// From which age on a message is changed seldom, and how seldom: Discord's limit is an hour.
+const OLD: SignedDuration = SignedDuration::from_mins(55);
+const OLD_EVERY: Duration = Duration::from_secs(180);
+
 /// What stands before the mark of a message.
 const MARK: &str = "-# ref ";
 
@@ -72,7 +81,7 @@ pub struct Parts {
     pub rooms: Vec<RoomId>,
     /// The rooms in which a webhook may announce builds.
     pub announcing: BTreeSet<RoomId>,
-    /// What commands begin with; a mention of the bot stands for it.
+    /// What stands before a command, with the space after it if it is a name; a mention of the bot stands for it.
     pub prefix: String,
     /// A proxy that stands in for `https://discord.com` and minds the rate limits; `None` = the real one.
     pub api: Option<String>,
@@ -96,12 +105,20 @@ pub struct Discord {
     channels: BTreeMap<RoomId, ChannelId>,
     prefix: String,
     now: fn() -> Timestamp,
+    /// When old messages were changed last.
+    edited: Mutex<BTreeMap<MessageId, Instant>>,
+    /// What keeps the bot from hearing people in single rooms.
+    deaf: Mutex<BTreeMap<RoomId, String>>,
     /// Since when there may be messages that an earlier life didn't record.
     begin: Mutex<Option<MessageId>>,
     me: OnceCell<UserId>,
     guilds: Mutex<BTreeMap<ChannelId, GuildId>>,
-    /// The rooms in which a message may stand that nobody recorded: of an earlier life, or whose answer was lost.
-    unsure: Mutex<BTreeSet<RoomId>>,
+    /// When this life began.
+    began: Instant,
+    /// The rooms in which it has shown something.
+    shown_in: Mutex<BTreeSet<RoomId>>,
+    /// The marks of what was sent, or may have been, and isn't known to stand there.
+    sending: Mutex<BTreeSet<String>>,
     /// What was posted last, by its mark: a key stays used when its message is deleted.
     posted: Mutex<VecDeque<(String, MessageRef)>>,
     trouble: Mutex<Option<String>>,
@@ -136,10 +153,14 @@ impl Discord {
             people: parts.people,
             announcing: parts.announcing,
             access,
-            unsure: Mutex::new(channels.keys().cloned().collect()),
+            began: Instant::now(),
+            shown_in: Mutex::default(),
+            sending: Mutex::default(),
             channels,
             prefix: parts.prefix,
             now: parts.now,
+            edited: Mutex::default(),
+            deaf: Mutex::default(),
             begin: Mutex::default(),
             me: OnceCell::new(),
             guilds: Mutex::default(),
@@ -165,12 +186,16 @@ impl Discord {
 
     /// The server that a channel is of.
     async fn guild(&self, channel: ChannelId) -> Result<GuildId, ChatError> {
+        self.http_guild(channel).await.map_err(|error| ChatError::Unavailable(trouble(&error)))
+    }
+
+    async fn http_guild(&self, channel: ChannelId) -> serenity::Result<GuildId> {
         if let Some(known) = self.guilds.lock().unwrap_or_else(PoisonError::into_inner).get(&channel) {
             return Ok(*known);
         }
-        let told = self.http.get_channel(channel).await.map_err(|error| ChatError::Unavailable(trouble(&error)))?;
+        let told = self.http.get_channel(channel).await?;
         let guild = told.guild().map(|channel| channel.guild_id);
-        let guild = guild.ok_or_else(|| ChatError::Unavailable(format!("the channel {channel} is of no server")))?;
+        let guild = guild.ok_or(serenity::Error::Other("the channel is of no server"))?;
         self.guilds.lock().unwrap_or_else(PoisonError::into_inner).insert(channel, guild);
         Ok(guild)
     }
@@ -189,7 +214,7 @@ impl Discord {
         if let Some((_, message)) = known {
             return Ok(message);
         }
-        if self.is_unsure(room)
+        if self.is_unsure(room, &mark)
             && let Some(found) = self.marked(channel, &mark).await?
         {
             return Ok(MessageRef { room: room.clone(), id: found.to_string() });
@@ -221,9 +246,12 @@ impl Discord {
             let reference = MessageReference::new(MessageReferenceKind::Default, channel).message_id(id).fail_if_not_exists(false);
             message = message.reference_message(reference);
         }
+        // Whoever waits for this may give up in the middle of it.
+        self.sending.lock().unwrap_or_else(PoisonError::into_inner).insert(mark.clone());
         match message.execute(&self.http, (channel, None)).await {
             Ok(message) => {
-                self.unsure.lock().unwrap_or_else(PoisonError::into_inner).remove(room);
+                self.sending.lock().unwrap_or_else(PoisonError::into_inner).remove(&mark);
+                self.shown_in.lock().unwrap_or_else(PoisonError::into_inner).insert(room.clone());
                 let message = MessageRef { room: room.clone(), id: message.id.to_string() };
                 let mut posted = self.posted.lock().unwrap_or_else(PoisonError::into_inner);
                 posted.push_front((mark, message.clone()));
@@ -231,16 +259,37 @@ impl Discord {
                 Ok(message)
             }
             Err(error) => {
-                if rest::may_have_worked(&error) {
-                    self.unsure.lock().unwrap_or_else(PoisonError::into_inner).insert(room.clone());
+                if !rest::may_have_worked(&error) {
+                    self.sending.lock().unwrap_or_else(PoisonError::into_inner).remove(&mark);
                 }
-                Err(ChatError::Unavailable(trouble(&error)))
+                Err(rest::failed(&error))
             }
         }
     }
 
-    fn is_unsure(&self, room: &RoomId) -> bool {
-        self.unsure.lock().unwrap_or_else(PoisonError::into_inner).contains(room)
+    /// Whether a message may be changed now. Discord lets messages of more than an hour be changed seldom only, and whoever does it more often
+    /// waits for long: <https://docs.discord.com/developers/topics/opcodes-and-status-codes#json>, 30046.
+    fn may_be_edited(&self, message: MessageId) -> bool {
+        let age = (self.now)().duration_since(listen::written_at(message));
+        if age < OLD {
+            return true;
+        }
+        let mut edited = self.edited.lock().unwrap_or_else(PoisonError::into_inner);
+        edited.retain(|_, at| at.elapsed() < OLD_EVERY);
+        match edited.entry(message) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(entry) => {
+                entry.insert(Instant::now());
+                true
+            }
+        }
+    }
+
+    /// Whether a message with a mark may stand in a room that nobody recorded.
+    fn is_unsure(&self, room: &RoomId, mark: &str) -> bool {
+        let of_an_earlier_life =
+            self.began.elapsed() < UNSURE_FOR || !self.shown_in.lock().unwrap_or_else(PoisonError::into_inner).contains(room);
+        of_an_earlier_life || self.sending.lock().unwrap_or_else(PoisonError::into_inner).contains(mark)
     }
 
     /// The message with a mark, among those of the time since the earlier life: Discord itself knows a nonce for some minutes only.
@@ -254,7 +303,11 @@ impl Discord {
             let page = GetMessages::new().limit(PAGE);
             let page = oldest.map_or(page, |oldest| page.before(oldest));
             let page = channel.messages(&self.http, page).await.map_err(|error| ChatError::Unavailable(trouble(&error)))?;
-            if let Some(found) = page.iter().find(|message| message.author.id == me && message.content.ends_with(&end)) {
+            // What is older is of another store, whose keys may have been the same.
+            let is_it = |message: &&serenity::all::Message| {
+                message.id >= begin && message.author.id == me && message.content.ends_with(&end)
+            };
+            if let Some(found) = page.iter().find(is_it) {
                 return Ok(Some(found.id));
             }
             oldest = page.iter().map(|message| message.id).min();
@@ -263,6 +316,20 @@ impl Discord {
             }
         }
         Ok(None)
+    }
+
+    /// Notes whether people are heard in a room; says so when that has changed.
+    fn room_is(&self, room: &RoomId, deaf: Option<String>) {
+        let mut rooms = self.deaf.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = match &deaf {
+            Some(why) => rooms.insert(room.clone(), why.clone()),
+            None => rooms.remove(room),
+        };
+        match (before == deaf, deaf) {
+            (true, _) => {}
+            (false, Some(why)) => tracing::error!(%room, %why, "people may not be heard in the channel"),
+            (false, None) => tracing::info!(%room, "the channel is well again"),
+        }
     }
 
     fn is_in_trouble(&self, why: Option<String>) {
@@ -291,14 +358,18 @@ impl Chat for Discord {
 
     async fn edit(&self, message: &MessageRef, reply: &Reply, last: bool) -> Result<(), ChatError> {
         let (channel, id) = self.place(message)?;
+        if !last && !self.may_be_edited(id) {
+            return Err(ChatError::TooOld(message.clone()));
+        }
         let shown = render::shown(reply, self.server_of(channel, reply).await);
         let embed = (!shown.description.is_empty()).then(|| CreateEmbed::new().description(shown.description).colour(shown.colour));
         let mut edit = EditMessage::new()
             .content(shown.content)
             .embeds(embed.into_iter().collect())
             .components(interactions::buttons(&shown.offers));
-        if let (true, Some(whole)) = (last, shown.whole) {
-            edit = edit.new_attachment(CreateAttachment::bytes(whole, FILE));
+        if let Some(whole) = shown.whole {
+            // In place of the one that is there.
+            edit = edit.attachments(EditAttachments::new().add(CreateAttachment::bytes(whole, FILE)));
         }
         match edit.execute(&self.http, (channel, id, None)).await {
             Ok(_) => Ok(()),
@@ -314,6 +385,8 @@ impl Chat for Discord {
             Ok(thread) => thread.id,
             // It has the number of its message.
             Err(error) if rest::has_a_thread(&error) => ChannelId::new(id.get()),
+            // Where the bot may make no threads the file stands in the channel.
+            Err(error) if rest::is_refused(&error) => channel,
             Err(error) => return Err(about(message, &error)),
         };
         let mark = mark(&message.room, &format!("beside:{}", message.id));
@@ -339,7 +412,12 @@ impl Chat for Discord {
         let Some(user) = account.0.strip_prefix(PLATFORM).and_then(id) else { return Ok(BTreeSet::new()) };
         let mut guilds = BTreeSet::new();
         for channel in self.channels.values() {
-            guilds.insert(self.guild(*channel).await?);
+            match self.http_guild(*channel).await {
+                Ok(guild) => drop(guilds.insert(guild)),
+                // A channel that is gone takes no roles away from those of other servers.
+                Err(error) if rest::is_refused(&error) => {}
+                Err(error) => return Err(ChatError::Unavailable(trouble(&error))),
+            }
         }
         let mut roles = BTreeSet::new();
         for guild in guilds {
@@ -354,7 +432,11 @@ impl Chat for Discord {
     }
 
     fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let all = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let deaf = self.deaf.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let rooms = deaf.into_iter().map(|(room, why)| format!("{room}: {why}"));
+        let all: Vec<String> = all.into_iter().chain(rooms).collect();
+        (!all.is_empty()).then(|| all.join("; "))
     }
 }
 

@@ -111,8 +111,7 @@ fn fenced(lines: &[String]) -> Vec<String> {
     const ROOM: usize = 1500;
     let mut fences: Vec<String> = Vec::new();
     let mut inside = String::new();
-    for line in lines {
-        let (line, _) = cut(line, ROOM);
+    for line in lines.iter().flat_map(|line| pieces(line, ROOM)) {
         if !inside.is_empty() && units(&inside) + 1 + units(&line) > ROOM {
             fences.push(format!("```\n{inside}\n```"));
             inside.clear();
@@ -195,6 +194,23 @@ fn is_address(word: &str) -> bool {
     rest.is_some_and(|rest| rest.chars().all(|c| c.is_ascii_alphanumeric() || "-._~:/?#@!$&'+,;=%".contains(c)))
 }
 
+/// A line in pieces of at most so many UTF-16 units each; at least one.
+fn pieces(line: &str, limit: usize) -> Vec<String> {
+    let mut pieces = vec![String::new()];
+    let mut used = 0;
+    for c in line.chars() {
+        used += c.len_utf16();
+        if used > limit {
+            pieces.push(String::new());
+            used = c.len_utf16();
+        }
+        if let Some(piece) = pieces.last_mut() {
+            piece.push(c);
+        }
+    }
+    pieces
+}
+
 /// The beginning of a text that has at most so many UTF-16 units, and whether it is all of it.
 pub(super) fn cut(text: &str, limit: usize) -> (String, bool) {
     if units(text) <= limit {
@@ -261,6 +277,14 @@ mod tests {
         let shown = shown_alone(&reply("x", vec![Block::Output("a\n```\n@everyone\n```b".to_owned())]));
         assert_eq!(shown.description.matches("```").count(), 2);
         assert!(shown.description.starts_with("```\na\n") && shown.description.ends_with("b\n```"), "{}", shown.description);
+    }
+
+    #[test]
+    fn a_long_line_of_output_is_shown_to_its_end() {
+        let line = format!("{}; rm -rf /", "x".repeat(1900));
+        let shown = shown_alone(&reply("x", vec![Block::Output(line.clone())]));
+        assert_eq!(shown.description.replace("\n```\n```\n", "").replace("```\n", "").replace("\n```", ""), line);
+        assert_eq!(shown.whole, None);
     }
 
     #[test]

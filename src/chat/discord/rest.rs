@@ -53,6 +53,16 @@ pub(super) fn about(message: &MessageRef, error: &serenity::Error) -> ChatError 
     match number(error) {
         Some(code::UNKNOWN_MESSAGE) => ChatError::Gone(message.clone()),
         Some(code::TOO_MANY_EDITS_OF_OLD) => ChatError::TooOld(message.clone()),
+        _ => failed(error),
+    }
+}
+
+/// What came of a request that failed, whatever it was about.
+pub(super) fn failed(error: &serenity::Error) -> ChatError {
+    match error {
+        serenity::Error::Http(HttpError::UnsuccessfulRequest(answer)) if answer.status_code.as_u16() == 400 => {
+            ChatError::Refused(trouble(error))
+        }
         _ => ChatError::Unavailable(trouble(error)),
     }
 }
@@ -102,6 +112,11 @@ pub(super) fn has_a_thread(error: &serenity::Error) -> bool {
 /// Whether Discord says that there is no such thing.
 pub(super) fn is_unknown(error: &serenity::Error) -> bool {
     matches!(error, serenity::Error::Http(HttpError::UnsuccessfulRequest(answer)) if answer.status_code.as_u16() == 404)
+}
+
+/// Whether Discord says that there is no such thing, or none for the bot.
+pub(super) fn is_refused(error: &serenity::Error) -> bool {
+    matches!(error, serenity::Error::Http(HttpError::UnsuccessfulRequest(answer)) if matches!(answer.status_code.as_u16(), 403 | 404))
 }
 
 /// Whether a failed request may have been carried out all the same.

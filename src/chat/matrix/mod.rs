@@ -89,7 +89,7 @@ pub struct Parts {
     pub rooms: Vec<RoomId>,
     /// The rooms in which another bot may announce builds.
     pub announcing: BTreeSet<RoomId>,
-    /// What commands begin with; a mention of the bot stands for it.
+    /// What stands before a command, with the space after it if it is a name; a mention of the bot stands for it.
     pub prefix: String,
     /// The people of the fleet file who have accounts in Matrix, by their full user ids.
     pub people: BTreeMap<PersonName, Vec<String>>,

@@ -314,14 +314,14 @@ async fn a_check_says_what_is_missing() {
         checks().await,
         ["token: the bot is user-42", "intents: the bot may read messages", "discord:901: #deploys of Example"]
     );
-    // All but Embed Links and Add Reactions.
-    server.fake.permit(false, permissions() & !(1 << 14) & !(1 << 6));
+    // All but Embed Links and Attach Files.
+    server.fake.permit(false, permissions() & !(1 << 14) & !(1 << 15));
     let wrong = checks().await;
     assert!(
         wrong[1].contains("NO, the bot reads only messages that mention it")
             && wrong[1].contains("switch on Message Content Intent")
     );
-    assert!(wrong[2].contains("the bot misses: Embed Links, Add Reactions; give its role these permissions there"), "{}", wrong[2]);
+    assert!(wrong[2].contains("the bot misses: Embed Links, Attach Files; give its role these permissions there"), "{}", wrong[2]);
     server.fake.fail_next("GET /users/@me", 401, 0);
     let refused = checks().await;
     assert!(refused.len() == 1 && refused[0].contains("set SHIPMATE_DISCORD_TOKEN to the newest one"), "{refused:?}");

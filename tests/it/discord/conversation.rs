@@ -183,7 +183,7 @@ async fn slash_commands_suggest_and_buttons_count_like_typed_words() {
     assert_eq!(fake.types("anna", "deploy", &[("app", "antisocial")], "environment", "pro").await, ["production"]);
 
     let told = fake.slash("anna", "deploy", &[("app", "antisocial"), ("tag", "build-43")]).await;
-    assert_eq!(told["data"]["content"], "`!deploy antisocial build-43`");
+    assert_eq!(told["data"]["content"], "`!deploy antisocial --tag build-43`");
     assert_eq!(told["data"]["allowed_mentions"]["parse"], serde_json::json!([]));
     let (call, _) = fake.sees(&["#1 deploy", "needs 1 vote"]).await;
     // Whoever asked can't, by a click neither; whoever may is enough.

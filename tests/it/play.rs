@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use shipmate::bot::{Bot, Commands, Habits, Parts};
+#[cfg(feature = "discord")]
+use shipmate::bot::Commands;
+use shipmate::bot::{Bot, Habits, Parts};
 use shipmate::chat::Chat;
 use shipmate::clock::Clock;
 use shipmate::domain::build::{Build, BuildOutcome};
@@ -52,6 +54,7 @@ impl Play {
     }
 
     /// What the bot suggests to those who don't type.
+    #[cfg(feature = "discord")]
     pub fn menu(&self) -> Commands {
         Commands { catalog: self.catalog.clone(), fleet: self.fleet.clone(), ledger: self.ledger.clone() }
     }

@@ -24,6 +24,8 @@ use tokio::sync::{mpsc, watch};
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
+use crate::until;
+
 pub const GUILD: u64 = 900;
 pub const CHANNEL: u64 = 901;
 pub const TOKEN: &str = "Bot the-token";
@@ -180,20 +182,8 @@ impl Fake {
 
     /// Waits until the service is as wanted.
     pub async fn until<T>(&self, what: &str, found: impl Fn(&Fake) -> Option<T>) -> T {
-        let mut changed = self.0.changed.subscribe();
-        let wait = async {
-            loop {
-                changed.borrow_and_update();
-                if let Some(found) = found(self) {
-                    return found;
-                }
-                changed.changed().await.unwrap();
-            }
-        };
-        match tokio::time::timeout(Duration::from_secs(20), wait).await {
-            Ok(found) => found,
-            Err(_) => panic!("never: {what}; there are:\n{}", self.texts().join("\n---\n")),
-        }
+        let found = until::found(Duration::from_secs(20), &self.0.changed, || found(self)).await;
+        found.unwrap_or_else(|| panic!("never: {what}; there are:\n{}", self.texts().join("\n---\n")))
     }
 
     /// A person's number.

@@ -34,4 +34,5 @@ mod runbooks;
 mod sample;
 mod say;
 mod store;
+mod until;
 mod voyage;

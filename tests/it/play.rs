@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use shipmate::bot::{Bot, Commands, Habits, Parts, Vitals};
+#[cfg(feature = "discord")]
+use shipmate::bot::Commands;
+use shipmate::bot::{Bot, Habits, Parts, Vitals};
 use shipmate::chat::Chat;
 use shipmate::clock::Clock;
 use shipmate::domain::build::{Build, BuildOutcome};
@@ -59,6 +61,7 @@ impl Play {
     }
 
     /// What the bot suggests to those who don't type.
+    #[cfg(feature = "discord")]
     pub fn menu(&self) -> Commands {
         Commands { catalog: self.catalog.clone(), fleet: self.fleet.clone(), ledger: self.ledger.clone() }
     }
@@ -95,6 +98,7 @@ impl Play {
         end.await.unwrap();
     }
 
+    #[cfg_attr(not(feature = "discord"), allow(dead_code))]
     /// Waits until /healthz says these words of the chats, or that they are well.
     pub async fn chats_are(&self, in_trouble: Option<&str>) {
         let vitals = Vitals(self.life.as_ref().unwrap().bot.clone());

@@ -29,6 +29,7 @@ use super::life::Life;
 use super::time::Time;
 use crate::pipeline::runbooks::Twice;
 use crate::sample::{name, release};
+use crate::until;
 
 /// How long anything may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -213,20 +214,8 @@ impl Room {
     fn until<'a, T: 'a>(&'a self, words: &'a [&'a str], found: impl Fn(&Room) -> Option<T> + 'a) -> impl Future<Output = T> + 'a {
         let caller = std::panic::Location::caller();
         async move {
-            let mut changed = self.changed.subscribe();
-            let wait = async {
-                loop {
-                    changed.borrow_and_update();
-                    if let Some(found) = found(self) {
-                        return found;
-                    }
-                    changed.changed().await.unwrap();
-                }
-            };
-            match timeout(PATIENCE, wait).await {
-                Ok(found) => found,
-                Err(_) => panic!("{caller}: no message shows {words:?}; there are:\n{}", self.texts().join("\n---\n")),
-            }
+            let found = until::found(PATIENCE, &self.changed, || found(self)).await;
+            found.unwrap_or_else(|| panic!("{caller}: no message shows {words:?}; there are:\n{}", self.texts().join("\n---\n")))
         }
     }
 }

@@ -51,6 +51,8 @@ async fn what_was_written_while_no_session_lived_is_fetched_once_and_in_order() 
     // The first try to fetch them fails.
     fake.fail_next("GET /channels/901/messages", 500, 0);
     fake.until("a new session", |fake| (fake.connections().0 == 2).then_some(())).await;
+    trouble(&*server.discord, "can't be fetched").await;
+    // It waits for what was missed before it.
     fake.say("anna", "live again");
     let mut texts = Vec::new();
     let mut connected = 0;
@@ -62,9 +64,41 @@ async fn what_was_written_while_no_session_lived_is_fetched_once_and_in_order() 
         }
     }
     assert_eq!(connected, 2);
-    let missed: Vec<String> = (0..120).map(|n| format!("missed {n}")).collect();
-    assert_eq!(texts.iter().filter(|text| text.as_str() != "live again").cloned().collect::<Vec<_>>(), missed);
-    assert_eq!(texts.iter().filter(|text| text.as_str() == "live again").count(), 1);
+    let all: Vec<String> = (0..120).map(|n| format!("missed {n}")).chain(["live again".to_owned()]).collect();
+    assert_eq!(texts, all);
+    assert_eq!(server.discord.trouble(), None);
+}
+
+#[tokio::test]
+async fn an_old_message_is_changed_seldom_and_its_last_state_is_shown() {
+    fn in_an_hour() -> Timestamp {
+        Timestamp::now() + jiff::SignedDuration::from_hours(1)
+    }
+    let server = Server::new().await;
+    let discord = Discord::new(Parts { now: in_an_hour, ..parts(&server.fake) }).unwrap();
+    let post = discord.post(&room(), &reply("one"), "1").await.unwrap();
+    discord.edit(&post, &reply("two"), false).await.unwrap();
+    assert_eq!(discord.edit(&post, &reply("three"), false).await, Err(ChatError::TooOld(post.clone())));
+    discord.edit(&post, &reply("four"), true).await.unwrap();
+    assert!(server.fake.texts()[0].contains("four"));
+}
+
+#[tokio::test]
+async fn a_prefix_that_is_a_name_stands_apart() {
+    let server = Server::new().await;
+    let named = Discord::new(Parts { prefix: "shipmate ".to_owned(), ..parts(&server.fake) }).unwrap();
+    let mut events = heard(&Arc::new(named), None).await;
+    server.fake.say("anna", "<@42> deploy blog");
+    assert_eq!(said(&mut events).await, "shipmate deploy blog");
+}
+
+#[tokio::test]
+async fn a_channel_that_is_gone_takes_no_roles_away() {
+    let server = Server::new().await;
+    server.fake.give_role("anna", 7);
+    let rooms = vec![RoomId("discord:999".to_owned()), room()];
+    let discord = Discord::new(Parts { rooms, ..parts(&server.fake) }).unwrap();
+    assert_eq!(discord.roles(&server.account("anna")).await.unwrap(), ["discord:7".to_owned()].into());
 }
 
 #[tokio::test]

@@ -186,6 +186,9 @@ async fn slash_commands_suggest_and_buttons_count_like_typed_words() {
     assert_eq!(told["data"]["content"], "`!deploy antisocial --tag build-43`");
     assert_eq!(told["data"]["allowed_mentions"]["parse"], serde_json::json!([]));
     let (call, _) = fake.sees(&["#1 deploy", "needs 1 vote"]).await;
+    // What stands in a field is never taken for another one.
+    let told = fake.slash("anna", "deploy", &[("app", "antisocial"), ("tag", "production")]).await;
+    assert_eq!(told["data"]["content"], "`!deploy antisocial --tag production`");
     // Whoever asked can't, by a click neither; whoever may is enough.
     assert_eq!(fake.click("anna", call, "Approve").await["type"], 6);
     fake.sees(&["whoever asked can't approve it too"]).await;
@@ -236,6 +239,7 @@ async fn a_webhooks_message_announces_a_build_and_commands_nothing() {
     fake.say("anna", "antisocial build-41 passed");
     fake.say_as_program("another bot", "antisocial build-42 passed", false);
     fake.say_as_program("ci", "!deploy antisocial build-43", true);
+    fake.answer_as_application("another bot", "antisocial build-47 passed");
     fake.say_as_program("ci", "Image antisocial build-44 passed in 2 min", true);
     fake.say_as_program("ci", "Image antisocial build-45 failed", true);
     fake.say_as_program("ci", "Image unknown build-46 passed", true);
@@ -245,9 +249,25 @@ async fn a_webhooks_message_announces_a_build_and_commands_nothing() {
     fake.sees(&["nothing waits"]).await;
     let texts = fake.texts();
     assert!(
-        !texts.iter().any(|text| ["build-41", "build-42", "build-43", "build-46"].iter().any(|tag| text.contains(tag))),
+        !texts.iter().any(|text| ["build-41", "build-42", "build-43", "build-46", "build-47"].iter().any(|tag| text.contains(tag))),
         "{texts:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_discord_refuses_is_told_as_text_and_holds_up_nothing() {
+    let talk = Talk::new().await;
+    let fake = talk.fake();
+    fake.fail_next("POST /channels/901/messages", 400, 50035);
+    talk.announce("antisocial", "build-41").await;
+    fake.sees(&["build-41 of antisocial is ready"]).await;
+    // Neither is taken.
+    fake.fail_next("POST /channels/901/messages", 400, 50035);
+    fake.fail_next("POST /channels/901/messages", 400, 50035);
+    talk.announce("antisocial", "build-42").await;
+    talk.announce("antisocial", "build-43").await;
+    fake.sees(&["build-43 of antisocial is ready"]).await;
+    assert!(!fake.texts().iter().any(|text| text.contains("build-42")), "{:?}", fake.texts());
 }
 
 #[tokio::test(flavor = "multi_thread")]

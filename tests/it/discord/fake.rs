@@ -24,6 +24,8 @@ use tokio::sync::{mpsc, watch};
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
+use crate::until;
+
 pub const GUILD: u64 = 900;
 pub const CHANNEL: u64 = 901;
 pub const TOKEN: &str = "Bot the-token";
@@ -96,6 +98,7 @@ pub struct Said {
     changed_at: Option<String>,
     reactions: Vec<(String, u64)>,
     webhook: bool,
+    answers: bool,
 }
 
 #[derive(Default)]
@@ -196,20 +199,8 @@ impl Fake {
 
     /// Waits until the service is as wanted.
     pub async fn until<T>(&self, what: &str, found: impl Fn(&Fake) -> Option<T>) -> T {
-        let mut changed = self.0.changed.subscribe();
-        let wait = async {
-            loop {
-                changed.borrow_and_update();
-                if let Some(found) = found(self) {
-                    return found;
-                }
-                changed.changed().await.unwrap();
-            }
-        };
-        match tokio::time::timeout(Duration::from_secs(20), wait).await {
-            Ok(found) => found,
-            Err(_) => panic!("never: {what}; there are:\n{}", self.texts().join("\n---\n")),
-        }
+        let found = until::found(Duration::from_secs(20), &self.0.changed, || found(self)).await;
+        found.unwrap_or_else(|| panic!("never: {what}; there are:\n{}", self.texts().join("\n---\n")))
     }
 
     /// A person's number.
@@ -296,7 +287,18 @@ impl Fake {
         self.write(author, content, webhook)
     }
 
+    /// Another application answers to a slash command; what it says was typed by its user.
+    pub fn answer_as_application(&self, who: &str, content: &str) {
+        let author = self.user(who);
+        self.state().bots.insert(author);
+        self.write_as(author, content, true, true);
+    }
+
     fn write(&self, author: u64, content: &str, webhook: bool) -> u64 {
+        self.write_as(author, content, webhook, false)
+    }
+
+    fn write_as(&self, author: u64, content: &str, webhook: bool, answers: bool) -> u64 {
         let mut state = self.state();
         let id = state.number();
         let said = Said {
@@ -312,6 +314,7 @@ impl Fake {
             changed_at: None,
             reactions: Vec::new(),
             webhook,
+            answers,
         };
         let event = state.shown(id, &said);
         state.messages.insert(id, said);
@@ -743,6 +746,10 @@ impl State {
         if said.webhook {
             shown["webhook_id"] = json!("55");
         }
+        if said.answers {
+            shown["application_id"] = json!("55");
+            shown["type"] = json!(20);
+        }
         shown
     }
 }
@@ -961,6 +968,7 @@ async fn create(Part(fake): Part<Fake>, Path(channel): Path<u64>, headers: Heade
         changed_at: None,
         reactions: Vec::new(),
         webhook: false,
+        answers: false,
     };
     if let Some(nonce) = nonce {
         state.nonces.insert(nonce, id);

@@ -487,3 +487,77 @@ async fn what_cant_be_read_is_said_once_and_passed_on_when_its_key_comes() {
         assert!(late.received < meanwhile.received, "it was written before");
     }
 }
+
+#[tokio::test]
+async fn where_builds_may_be_announced_another_bots_notice_does_and_commands_nothing() {
+    let meeting = Meeting::encrypted().await;
+    let announcing = [meeting.room()].into();
+    let meeting = Meeting { matrix: Arc::new(Matrix::new(Parts { announcing, ..meeting.parts() }).unwrap()), ..meeting };
+    let mut events = heard(&meeting, None).await;
+    let notice = json!({"msgtype": "m.notice", "body": "!deploy antisocial build-41 passed"});
+    let sent = meeting.send("bert", notice.clone()).await;
+    let announced = ChatEvent::Announced { message: meeting.message(&sent), text: notice["body"].as_str().unwrap().to_owned() };
+    assert_eq!(soon(events.recv()).await, Some(announced));
+    meeting.say("anna", "antisocial build-42 passed").await;
+    assert_eq!(said(&mut events).await, "antisocial build-42 passed");
+}
+
+#[tokio::test]
+async fn power_in_the_room_is_a_role_at_this_moment() {
+    let meeting = Meeting::plain().await;
+    let mut events = heard(&meeting, None).await;
+    let powers = async |who: &str| meeting.matrix.roles(&meeting.account(who)).await.unwrap();
+    assert!(powers("anna").await.contains("matrix:power:100"), "who made the room");
+    assert_eq!(powers("bert").await, [].into());
+    let path = format!("/_matrix/client/v3/rooms/{}/state/m.room.power_levels", part(&meeting.room));
+    let mut levels = meeting.anna.asks(&path).await;
+    levels["users"][&meeting.bert.id] = json!(50);
+    meeting.anna.sets(&meeting.room, "m.room.power_levels", levels).await;
+    meeting.say("anna", "now").await;
+    assert_eq!(said(&mut events).await, "now");
+    let of_bert = powers("bert").await;
+    assert!(of_bert.contains("matrix:power:50") && !of_bert.contains("matrix:power:51"), "{of_bert:?}");
+    assert_eq!(meeting.matrix.roles(&Account("discord:100".to_owned())).await.unwrap(), [].into());
+}
+
+#[tokio::test]
+async fn a_check_says_what_is_missing_and_takes_nothing_from_the_bot_that_runs() {
+    let meeting = Meeting::encrypted().await;
+    let checks = async || {
+        let checked = meeting.matrix.check().await.into_iter();
+        let told = checked.map(|checked| format!("{}: {}", checked.what, checked.is.unwrap_or_else(|why| format!("NO, {why}"))));
+        told.collect::<Vec<_>>()
+    };
+    let room = meeting.room();
+    let (bot, url) = (&meeting.bot.id, &meeting.server.url);
+    let good = [
+        format!("login: the bot is {bot} at {url}"),
+        "device: the first start makes it, with its keys".to_owned(),
+        format!("{room}: it has no name; encrypted, invite only"),
+        "cross-signing: everybody in the rooms has it".to_owned(),
+    ];
+    assert_eq!(checks().await, good);
+    assert_eq!(devices(&meeting).await, [""; 0], "the look leaves no device behind");
+
+    let mut events = heard(&meeting, None).await;
+    let dora = meeting.server.user("dora").await;
+    meeting.anna.does(&meeting.room, "invite", Some(&dora.id)).await;
+    joins(meeting.server, &dora, &meeting.room).await;
+    meeting.anna.sets(&meeting.room, "m.room.join_rules", json!({"join_rule": "public"})).await;
+    let path = format!("/_matrix/client/v3/rooms/{}/state/m.room.power_levels", part(&meeting.room));
+    let mut levels = meeting.anna.asks(&path).await;
+    levels["events"]["m.reaction"] = json!(50);
+    meeting.anna.sets(&meeting.room, "m.room.power_levels", levels).await;
+    let said_now = checks().await.join("\n");
+    for part in [
+        "device: ",
+        ", cross-signed",
+        "NO, whoever is not invited may come in (`public`)",
+        "the bot may not react: it takes a power level of 50",
+        &format!("their typed approvals don't count: {}", dora.id),
+    ] {
+        assert!(said_now.contains(part), "{part} isn't in\n{said_now}");
+    }
+    meeting.say("anna", "it still reads").await;
+    assert_eq!(said(&mut events).await, "it still reads");
+}

@@ -173,8 +173,8 @@ async fn a_vote_and_a_command_of_the_time_between_two_lives_count_once() {
     talk.meeting.say("anna", "!history antisocial").await;
     talk.restart().await;
     talk.meeting.sees(&["#1 antisocial production runs build-41"]).await;
-    let state = talk.play.state(1);
-    assert!(state.votes.values().all(|vote| vote.found == Found::AfterReconnect) && state.votes.len() == 1, "{:?}", state.votes);
+    // Whether it is found at the message or told of as missed.
+    assert_eq!(talk.play.state(1).votes.len(), 1);
     talk.meeting.say("anna", "!apps").await;
     talk.meeting.sees(&["apps", "blog"]).await;
     assert_eq!((talk.count("antisocial production runs build-41"), talk.count("history")), (1, 1), "{:#?}", talk.meeting.texts());

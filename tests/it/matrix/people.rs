@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::server::{PATIENCE, Server, User, backstage, goes_on_backstage, new_name, part};
+use crate::until;
 
 /// Whether the owner of a device has signed it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -147,20 +148,8 @@ impl Person {
 
     /// Waits until the client knows it.
     pub async fn until<T>(&self, what: &str, found: impl Fn(&Person) -> Option<T>) -> T {
-        let mut changed = self.changed.subscribe();
-        let wait = async {
-            loop {
-                changed.borrow_and_update();
-                if let Some(found) = found(self) {
-                    return found;
-                }
-                changed.changed().await.unwrap();
-            }
-        };
-        match tokio::time::timeout(PATIENCE, wait).await {
-            Ok(found) => found,
-            Err(_) => panic!("{} never sees {what}; there is:\n{:#?}", self.id, self.heard.lock().unwrap()),
-        }
+        let found = until::found(PATIENCE, &self.changed, || found(self)).await;
+        found.unwrap_or_else(|| panic!("{} never sees {what}; there is:\n{:#?}", self.id, self.heard.lock().unwrap()))
     }
 
     /// The messages of somebody, also those in threads, the oldest first.

@@ -8,6 +8,8 @@
 
 #[path = "../tests/it/discord/fake.rs"]
 mod fake;
+#[path = "../tests/it/until.rs"]
+mod until;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -32,6 +32,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_LIMIT: Duration = Duration::from_secs(60);
 
+/// How often details are tried to be kept, and how much longer is waited each time.
+const DETAILS_TRIES: u32 = 8;
+const DETAILS_AGAIN: Duration = Duration::from_secs(15);
+
 /// How long the last states may take to be shown when the bot stops.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
 
@@ -47,7 +51,7 @@ pub(super) fn spawn(bot: &Bot) -> Rooms {
     let chats = bot.chats.iter().flat_map(|chat| chat.rooms().into_iter().map(move |room| (chat.clone(), room)));
     let tasks = chats
         .map(|(chat, room)| {
-            let room = Room { bot: bot.clone(), chat, room, shown: BTreeMap::new() };
+            let room = Room { bot: bot.clone(), chat, room, shown: BTreeMap::new(), unkept: Vec::new() };
             tokio::spawn(bot.guarded("a room", room.keep(finish.clone())))
         })
         .collect();
@@ -72,6 +76,16 @@ struct Room {
     room: RoomId,
     /// What each live message shows, by the hash of its reply, and since when.
     shown: BTreeMap<PostId, (u64, Instant)>,
+    /// The deployments whose details couldn't be kept beside their closing messages.
+    unkept: Vec<Unkept>,
+}
+
+/// Details that are kept later.
+struct Unkept {
+    id: DeploymentId,
+    closing: MessageRef,
+    again: Instant,
+    tries: u32,
 }
 
 /// Why a round was not finished.
@@ -157,6 +171,7 @@ impl Room {
                 None => self.pass_over(id).await?,
             }
         }
+        self.keep_late().await?;
         Ok(next_edit)
     }
 
@@ -197,7 +212,7 @@ impl Room {
         }
         self.shown.insert(id, (hash(reply), Instant::now()));
         if let Post::Closing { id } = post {
-            self.keep_details(*id, &shown).await?;
+            self.keep_details(Unkept { id: *id, closing: shown, again: Instant::now(), tries: 0 }).await?;
         }
         if let (Post::Closing { id }, Some(message)) = (post, &asked) {
             let succeeded = self.bot.ledger.state(*id)?.is_some_and(|state| state.phase == Phase::Succeeded);
@@ -214,14 +229,33 @@ impl Room {
         }
     }
 
-    /// Keeps the steps and the output of a deployment beside its closing message. It is told once, and `!show` has it too.
-    async fn keep_details(&self, id: DeploymentId, closing: &MessageRef) -> Result<(), LedgerError> {
+    /// Keeps the steps and the output of a deployment beside its closing message, or tries it again later. `!show` has them too.
+    async fn keep_details(&mut self, unkept: Unkept) -> Result<(), LedgerError> {
+        let (room, id) = (&self.room, unkept.id);
         let Some(state) = self.bot.ledger.state(id)?.filter(|state| state.started_at.is_some()) else { return Ok(()) };
         let Some(text) = actions::whole(&self.bot, id)? else { return Ok(()) };
         let title = format!("{id} {}", views::headline(&state.plan));
         let file = format!("deployment-{}.txt", id.0);
-        if let Err(error) = self.bot.within_deadline(self.chat.keep_beside(closing, &title, &file, text)).await {
-            tracing::warn!(room = %self.room, %id, %error, "the details of a deployment can't be kept beside its message; `show` has them");
+        match self.bot.within_deadline(self.chat.keep_beside(&unkept.closing, &title, &file, text)).await {
+            Ok(()) => {}
+            Err(error) if unkept.tries + 1 == DETAILS_TRIES || matches!(error, ChatError::Gone(_)) => {
+                tracing::warn!(%room, %id, %error, "the details of a deployment aren't beside its message; `show` has them");
+            }
+            Err(error) => {
+                tracing::info!(%room, %id, %error, "the details of a deployment can't be kept beside its message yet");
+                let tries = unkept.tries + 1;
+                self.unkept.push(Unkept { tries, again: Instant::now() + DETAILS_AGAIN * tries, ..unkept });
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries again to keep details whose time has come.
+    async fn keep_late(&mut self) -> Result<(), LedgerError> {
+        let (due, later) = std::mem::take(&mut self.unkept).into_iter().partition(|unkept: &Unkept| unkept.again <= Instant::now());
+        self.unkept = later;
+        for unkept in due {
+            self.keep_details(unkept).await?;
         }
         Ok(())
     }

@@ -16,10 +16,14 @@ use serenity::all::{
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::interactions::Desk;
 use super::rest::Access;
 
 /// How many events may wait. Those that are dropped are found by a look back.
 const WAITING: usize = 4096;
+
+/// How many sessions the bot leaves unused: whoever begins more than a thousand a day loses the token.
+const SESSIONS_LEFT: u64 = 20;
 
 /// How long the service may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(6);
@@ -59,11 +63,11 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Opens one. `reads` says whether the bot asks for the text of messages that don't mention it.
-    pub fn open(access: Access, reads: bool) -> Connection {
+    pub fn open(access: Access, reads: bool, desk: Desk) -> Connection {
         let (to, heard) = mpsc::channel(WAITING);
         let (end, ended) = oneshot::channel();
         let (lost, stop) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
-        let ears = Ears { to, lost: lost.clone() };
+        let ears = Ears { to, lost: lost.clone(), desk };
         let stopped = stop.clone();
         let thread = std::thread::Builder::new().name("discord".to_owned()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -99,7 +103,11 @@ async fn talk(access: Access, reads: bool, ears: Ears, stop: CancellationToken) 
         Err(error) => return Ended::Other(format!("there is no HTTP client: {error}")),
     };
     // Asked for here: serenity would go to the real one whenever this fails.
-    let url = match http.get_gateway().await {
+    let url = match http.get_bot_gateway().await {
+        Ok(gateway) if gateway.session_start_limit.remaining < SESSIONS_LEFT => {
+            let minutes = gateway.session_start_limit.reset_after / 60_000 + 1;
+            return Ended::Other(format!("the bot has begun too many sessions today; Discord grants new ones in {minutes} min"));
+        }
         Ok(gateway) => gateway.url,
         Err(error) => return Ended::Other(super::rest::trouble(&error)),
     };
@@ -131,6 +139,7 @@ async fn talk(access: Access, reads: bool, ears: Ears, stop: CancellationToken) 
 struct Ears {
     to: mpsc::Sender<Heard>,
     lost: Arc<AtomicBool>,
+    desk: Desk,
 }
 
 impl Ears {
@@ -144,7 +153,10 @@ impl Ears {
 
 #[async_trait]
 impl RawEventHandler for Ears {
-    async fn raw_event(&self, _: Context, event: Event) {
+    async fn raw_event(&self, context: Context, event: Event) {
+        if let Event::InteractionCreate(event) = &event {
+            self.desk.answer(&context.http, &event.interaction);
+        }
         self.pass(Heard::Event(Box::new(event)));
     }
 }

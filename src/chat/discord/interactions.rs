@@ -1,15 +1,15 @@
 //! Slash commands, the values that they suggest, and buttons.
 //!
 //! Each counts like a typed command of whoever used it, and goes the way of a typed line. Discord wants an answer within three
-//! seconds, so it gets one beside everything else; what comes of the command is told by the bot's usual messages.
+//! seconds, so the gateway gives one at once; what comes of the command is told by the bot's usual messages.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serenity::all::{
-    AutocompleteChoice, ButtonStyle, CommandDataOptionValue, CommandInteraction, CommandOptionType, ComponentInteraction,
-    CreateActionRow, CreateAllowedMentions, CreateAutocompleteResponse, CreateButton, CreateCommand, CreateCommandOption,
-    CreateInteractionResponse, CreateInteractionResponseMessage, GuildId, Http, InteractionId, ReactionType,
+    AutocompleteChoice, ButtonStyle, ChannelId, CommandDataOptionValue, CommandInteraction, CommandOptionType, CreateActionRow,
+    CreateAllowedMentions, CreateAutocompleteResponse, CreateButton, CreateCommand, CreateCommandOption, CreateInteractionResponse,
+    CreateInteractionResponseMessage, GuildId, Http, Interaction, InteractionId, ReactionType, UserId,
 };
 
 use super::rest::trouble;
@@ -51,7 +51,7 @@ pub(super) fn buttons(offers: &[Offer]) -> Vec<CreateActionRow> {
 
 /// Tells the servers which commands there are. Whether all know it.
 pub(super) async fn register(discord: &Discord) -> bool {
-    let Some(menu) = &discord.menu else { return true };
+    let Some(menu) = &discord.desk.menu else { return true };
     let commands: Vec<CreateCommand> = menu.entries().iter().map(command).collect();
     let (mut guilds, mut all) = (BTreeSet::new(), true);
     for channel in discord.channels.values() {
@@ -102,42 +102,76 @@ fn given(command: &CommandInteraction) -> BTreeMap<String, String> {
     command.data.options.iter().filter_map(|option| Some((option.name.clone(), value(&option.value)?))).collect()
 }
 
-/// The line that a slash command stands for, without the prefix; whoever used it, and everybody else, is shown the whole line.
-pub(super) fn used(http: &Arc<Http>, menu: &dyn Menu, command: &CommandInteraction, prefix: &str) -> Option<String> {
-    let line = menu.line(&command.data.name, &given(command));
-    let shown = match &line {
-        Some(line) => {
-            let line = clean(&format!("{prefix}{line}")).replace('`', "'");
-            calm().content(format!("`{}`", render::cut(&line, ECHO).0))
+/// Answers to interactions, and knows what they stand for.
+#[derive(Clone)]
+pub(super) struct Desk {
+    /// The commands; `None` = there are no slash commands.
+    pub menu: Option<Arc<dyn Menu>>,
+    /// The channels that the bot is in.
+    pub channels: BTreeSet<ChannelId>,
+    /// What stands before a command.
+    pub prefix: String,
+}
+
+impl Desk {
+    /// Answers at once, whatever else the bot is busy with. A command is shown to everybody as the line that it stands for.
+    pub fn answer(&self, http: &Arc<Http>, interaction: &Interaction) {
+        match interaction {
+            Interaction::Command(command) => {
+                let shown = match self.typed(command) {
+                    _ if !self.channels.contains(&command.channel_id) => elsewhere(),
+                    Some(line) => calm().content(format!("`{}`", render::cut(&clean(&line).replace('`', "'"), ECHO).0)),
+                    None => private("there is no such command any more"),
+                };
+                respond(http, (command.id, &command.token), CreateInteractionResponse::Message(shown));
+            }
+            Interaction::Autocomplete(command) => {
+                let Some(choices) = self.choices(command) else { return };
+                let response = CreateAutocompleteResponse::new().set_choices(choices);
+                respond(http, (command.id, &command.token), CreateInteractionResponse::Autocomplete(response));
+            }
+            Interaction::Component(component) if !self.channels.contains(&component.channel_id) => {
+                respond(http, (component.id, &component.token), CreateInteractionResponse::Message(elsewhere()));
+            }
+            Interaction::Component(component) => {
+                respond(http, (component.id, &component.token), CreateInteractionResponse::Acknowledge);
+            }
+            _ => {}
         }
-        None => private("there is no such command any more"),
-    };
-    respond(http, (command.id, &command.token), CreateInteractionResponse::Message(shown));
-    line
-}
+    }
 
-/// Suggests values for the field in which somebody types; nothing without a menu.
-pub(super) fn suggest(http: &Arc<Http>, menu: Option<&dyn Menu>, command: &CommandInteraction) {
-    let Some(field) = command.data.autocomplete().map(|option| option.name.to_owned()) else { return };
-    let suggest = |menu: &dyn Menu| menu.suggest(&account(command.user.id), &command.data.name, &field, &given(command));
-    let found = menu.map(suggest).unwrap_or_default();
-    let fits = found.into_iter().filter(|found| found.value.chars().count() <= CHOICE).take(CHOICES);
-    let choices = fits.map(|found| AutocompleteChoice::new(render::cut(&found.label, CHOICE).0, found.value)).collect();
-    let response = CreateAutocompleteResponse::new().set_choices(choices);
-    respond(http, (command.id, &command.token), CreateInteractionResponse::Autocomplete(response));
-}
+    /// The line that an interaction stands for, with the channel and whoever says it by that.
+    pub fn line(&self, interaction: &Interaction) -> Option<(ChannelId, UserId, String)> {
+        let (channel, by, line) = match interaction {
+            Interaction::Command(command) => (command.channel_id, command.user.id, self.typed(command)?),
+            Interaction::Component(component) => {
+                let command = component.data.custom_id.strip_prefix(RUN)?;
+                (component.channel_id, component.user.id, format!("{}{command}", self.prefix))
+            }
+            _ => return None,
+        };
+        self.channels.contains(&channel).then_some((channel, by, line))
+    }
 
-/// The line that a button stands for, without the prefix.
-pub(super) fn clicked(http: &Arc<Http>, component: &ComponentInteraction) -> Option<String> {
-    let line = component.data.custom_id.strip_prefix(RUN)?.to_owned();
-    respond(http, (component.id, &component.token), CreateInteractionResponse::Acknowledge);
-    Some(line)
+    fn typed(&self, command: &CommandInteraction) -> Option<String> {
+        let line = self.menu.as_ref()?.line(&command.data.name, &given(command))?;
+        Some(format!("{}{line}", self.prefix))
+    }
+
+    /// What fits the field in which somebody types. What there is, is the business of those who are in the bot's channels.
+    fn choices(&self, command: &CommandInteraction) -> Option<Vec<AutocompleteChoice>> {
+        let field = command.data.autocomplete()?.name.to_owned();
+        let menu = self.menu.as_ref().filter(|_| self.channels.contains(&command.channel_id));
+        let suggest = |menu: &Arc<dyn Menu>| menu.suggest(&account(command.user.id), &command.data.name, &field, &given(command));
+        let found = menu.map(suggest).unwrap_or_default();
+        let fits = found.into_iter().filter(|found| found.value.chars().count() <= CHOICE).take(CHOICES);
+        Some(fits.map(|found| AutocompleteChoice::new(render::cut(&found.label, CHOICE).0, found.value)).collect())
+    }
 }
 
 /// The bot isn't in the channel.
-pub(super) fn refuse(http: &Arc<Http>, id: InteractionId, token: &str) {
-    let no = private("I don't listen in this channel: the fleet file's [[rooms]] name those in which I do");
-    respond(http, (id, token), CreateInteractionResponse::Message(no));
+fn elsewhere() -> CreateInteractionResponseMessage {
+    private("I don't listen in this channel: the fleet file's [[rooms]] name those in which I do")
 }
 
 fn private(text: &str) -> CreateInteractionResponseMessage {

@@ -3,8 +3,7 @@
 //! One task does it all, in order. Whenever a connection is new, what may have been missed is fetched first; what comes twice is
 //! passed on once. Then the bot is told that the room is there, and looks at the emojis itself.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::PoisonError;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -17,9 +16,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::gateway::{Connection, Ended, Heard};
 use super::rest::{self, trouble};
+use super::room::Room;
+use super::snowflake::{first_at, written_at};
 use super::{Discord, PAGE, account, interactions};
 use crate::chat::ChatEvent;
-use crate::domain::message::{Message, MessageRef, RoomId};
+use crate::domain::message::{Message, MessageRef};
 
 /// How long a lost connection may take to come back before anybody is told.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -28,20 +29,18 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const RETRY_FIRST: Duration = Duration::from_secs(5);
 const RETRY_LIMIT: Duration = Duration::from_secs(300);
 
+/// How many new sessions there may be, in which time, before the bot waits: serenity begins one every five seconds, for ever.
+const IDENTIFIES: usize = 10;
+const IDENTIFIES_WITHIN: Duration = Duration::from_secs(300);
+
 /// How long Discord may take for what the listener waits for, its limits included.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long to wait before missed messages are fetched again.
 const FETCH_AGAIN: Duration = Duration::from_secs(15);
 
-/// How far before the newest message is looked for missed ones: Discord doesn't tell them strictly in the order of their numbers.
-const OVERLAP: Duration = Duration::from_secs(10);
-
 /// The most messages of a room that are fetched after a gap; the newest count.
 const MISSED: usize = 2000;
-
-/// How long what people say may wait for what was missed before it.
-const HOLD: Duration = Duration::from_secs(60);
 
 /// How often it is looked whether the channels can be read.
 const CHECK_EVERY: Duration = Duration::from_secs(300);
@@ -50,20 +49,17 @@ const CHECK_EVERY: Duration = Duration::from_secs(300);
 const OFFER_AGAIN: Duration = Duration::from_secs(60);
 
 /// How many messages of a room, and how many reactions, are remembered so that none is passed on twice.
-const REMEMBERED: usize = 4096;
-
-/// Milliseconds from 1970 to Discord's first: <https://docs.discord.com/developers/reference#snowflakes>.
-const EPOCH: i64 = 1_420_070_400_000;
+pub(super) const REMEMBERED: usize = 4096;
 
 /// Listens until nobody wants to hear any more.
 pub(super) async fn listen(discord: &Discord, to: mpsc::Sender<ChatEvent>, since: Option<Timestamp>) {
     let begin = first_at(since.unwrap_or_else(discord.now));
-    *discord.begin.lock().unwrap_or_else(PoisonError::into_inner) = Some(begin);
+    discord.posts.begin_at(begin);
     let rooms = discord.channels.iter().map(|(room, channel)| (*channel, Room::new(room.clone(), begin))).collect();
     let mut ears = Ears { discord, to, rooms, reacted: BTreeMap::new(), me: None };
     let (mut reads, mut retry) = (true, RETRY_FIRST);
     loop {
-        let connection = Connection::open(discord.access.clone(), reads);
+        let connection = Connection::open(discord.access.clone(), reads, discord.desk.clone());
         let why = match ears.hear(connection, reads).await {
             Some((why, was_there)) => {
                 if was_there {
@@ -91,52 +87,6 @@ pub(super) async fn listen(discord: &Discord, to: mpsc::Sender<ChatEvent>, since
     }
 }
 
-/// A channel, and what is known of it.
-struct Room {
-    name: RoomId,
-    /// From which time on they are passed on.
-    begin: MessageId,
-    /// The newest message that was passed on.
-    newest: MessageId,
-    /// Those that were passed on.
-    passed: BTreeSet<MessageId>,
-    /// Something may have been missed after the newest one, since when.
-    behind: Option<Instant>,
-}
-
-impl Room {
-    fn new(name: RoomId, begin: MessageId) -> Room {
-        Room { name, begin, newest: begin, passed: BTreeSet::new(), behind: None }
-    }
-
-    fn falls_behind(&mut self) {
-        self.behind = self.behind.or_else(|| Some(Instant::now()));
-    }
-
-    /// Whether what is said waits until what was missed before it has been fetched, which brings it too.
-    fn holds(&self) -> bool {
-        self.behind.is_some_and(|since| since.elapsed() < HOLD)
-    }
-
-    /// After which message missed ones are looked for.
-    fn missed_after(&self) -> MessageId {
-        first_at(written_at(self.newest) - OVERLAP).max(self.begin)
-    }
-
-    /// Whether a message wasn't passed on yet.
-    fn is_new(&mut self, message: MessageId) -> bool {
-        // What was missed is looked for from the last one before the gap.
-        if self.behind.is_none() {
-            self.newest = self.newest.max(message);
-        }
-        let new = self.passed.insert(message);
-        while self.passed.len() > REMEMBERED {
-            self.passed.pop_first();
-        }
-        new
-    }
-}
-
 struct Ears<'a> {
     discord: &'a Discord,
     to: mpsc::Sender<ChatEvent>,
@@ -153,6 +103,7 @@ impl Ears<'_> {
         let mut lost_since = Some(Instant::now());
         let mut fetch_at: Option<Instant> = None;
         let mut offer_at: Option<Instant> = None;
+        let mut identified: Vec<Instant> = Vec::new();
         let mut check_at = Instant::now() + CHECK_EVERY;
         loop {
             let complains_at = lost_since.map(|since| since + PATIENCE);
@@ -203,6 +154,15 @@ impl Ears<'_> {
                     event => self.happened(event).await,
                 },
                 Some(Heard::Stage(ConnectionStage::Connected)) => {}
+                Some(Heard::Stage(ConnectionStage::Identifying)) => {
+                    lost_since = lost_since.or(Some(Instant::now()));
+                    identified.retain(|at: &Instant| at.elapsed() < IDENTIFIES_WITHIN);
+                    identified.push(Instant::now());
+                    if identified.len() > IDENTIFIES {
+                        connection.close().await;
+                        return Some((Ended::Other("Discord ends each session at once".to_owned()), false));
+                    }
+                }
                 Some(Heard::Stage(_)) => lost_since = lost_since.or(Some(Instant::now())),
                 None => {
                     let why = (&mut connection.ended).await.unwrap_or(Ended::Other("its thread broke".to_owned()));
@@ -235,7 +195,7 @@ impl Ears<'_> {
     async fn catch_up(&mut self) -> Result<(), ()> {
         self.reacted.clear();
         let mut all = Ok(());
-        let behind = self.rooms.iter().filter(|(_, room)| room.behind.is_some());
+        let behind = self.rooms.iter().filter(|(_, room)| room.is_behind());
         let behind: Vec<_> = behind.map(|(channel, room)| (*channel, room.name.clone(), room.missed_after())).collect();
         for (channel, name, after) in behind {
             // What is written from here on comes by itself.
@@ -244,7 +204,7 @@ impl Ears<'_> {
             match missed {
                 Ok(missed) => {
                     if let Some(room) = self.rooms.get_mut(&channel) {
-                        room.behind = None;
+                        room.is_up_to_date();
                         self.discord.room_is(&name, None);
                     }
                     // One that was changed since says what nobody sent: if it was heard when it was sent, that comes anyway.
@@ -291,7 +251,7 @@ impl Ears<'_> {
         for (channel, room) in &self.rooms {
             let newest = channel.messages(&self.discord.http, GetMessages::new().limit(1));
             match timeout(ANSWER_WITHIN, newest).await {
-                Ok(Ok(_)) if room.behind.is_none() => self.discord.room_is(&room.name, None),
+                Ok(Ok(_)) if !room.is_behind() => self.discord.room_is(&room.name, None),
                 Ok(Ok(_)) | Err(_) => {}
                 Ok(Err(error)) if rest::is_refused(&error) => self.discord.room_is(&room.name, Some(trouble(&error))),
                 // The service is ill, which is said elsewhere.
@@ -350,30 +310,10 @@ impl Ears<'_> {
 
     /// A slash command or a button: the line that it stands for is said by whoever used it.
     async fn used(&mut self, interaction: Interaction) {
-        let (http, menu) = (&self.discord.http, self.discord.menu.as_deref());
-        let (channel, line, by) = match &interaction {
-            Interaction::Command(command) => {
-                if !self.rooms.contains_key(&command.channel_id) {
-                    return interactions::refuse(http, command.id, &command.token);
-                }
-                let line = menu.and_then(|menu| interactions::used(http, menu, command, &self.discord.prefix));
-                (command.channel_id, line, command.user.id)
-            }
-            Interaction::Autocomplete(command) => {
-                // What there is, is the business of those who are in the bot's channels.
-                let menu = menu.filter(|_| self.rooms.contains_key(&command.channel_id));
-                return interactions::suggest(http, menu, command);
-            }
-            Interaction::Component(component) if !self.rooms.contains_key(&component.channel_id) => {
-                return interactions::refuse(http, component.id, &component.token);
-            }
-            Interaction::Component(component) => (component.channel_id, interactions::clicked(http, component), component.user.id),
-            _ => return,
-        };
-        let (Some(room), Some(line)) = (self.rooms.get(&channel), line) else { return };
+        let Some((channel, by, text)) = self.discord.desk.line(&interaction) else { return };
+        let Some(room) = self.rooms.get(&channel) else { return };
         let id = MessageId::new(interaction.id().get());
         let at = MessageRef { room: room.name.clone(), id: id.to_string() };
-        let text = format!("{}{line}", self.discord.prefix);
         let message = Message { at, author: account(by), text, received: written_at(id), doubt: None };
         self.pass(ChatEvent::Message(message)).await;
     }
@@ -453,18 +393,6 @@ fn written(said: &Said) -> String {
 /// An emoji without variation selectors.
 pub(super) fn plain(emoji: &str) -> String {
     emoji.chars().filter(|c| *c != '\u{fe0f}').collect()
-}
-
-/// The first number that a message of this time can have.
-pub(super) fn first_at(time: Timestamp) -> MessageId {
-    let milliseconds = u64::try_from(time.as_millisecond() - EPOCH).unwrap_or_default();
-    MessageId::new((milliseconds << 22).max(1))
-}
-
-/// When a message was written.
-pub(super) fn written_at(message: MessageId) -> Timestamp {
-    let milliseconds = i64::try_from(message.get() >> 22).unwrap_or_default() + EPOCH;
-    Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 #[cfg(test)]

@@ -5,7 +5,10 @@
 //! | `gateway` | what happens, in order |
 //! | `rest` | what the bot asks for, and how that goes wrong |
 //! | `listen` | from what happens to what the bot should know; what it missed is fetched |
+//! | `room` | what was said in a channel, and what may have been missed |
+//! | `snowflake` | when something was made |
 //! | `interactions` | slash commands and buttons |
+//! | `post` | messages that are posted once, and changed as often as Discord lets them be |
 //! | `render` | a reply as content and an embed |
 //! | `check` | what `shipmate check` says |
 //!
@@ -15,28 +18,29 @@ mod check;
 mod gateway;
 mod interactions;
 mod listen;
+mod post;
 mod render;
 mod rest;
+mod room;
+mod snowflake;
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serenity::all::{
-    AutoArchiveDuration, Builder, ChannelId, CreateAllowedMentions, CreateAttachment, CreateEmbed, CreateMessage, CreateThread,
-    EditAttachments, EditMessage, GetMessages, GuildId, Http, MessageId, MessageReference, MessageReferenceKind, Nonce,
-    ReactionType, UserId,
+    AutoArchiveDuration, Builder, ChannelId, CreateAttachment, CreateEmbed, CreateMessage, CreateThread, EditAttachments,
+    EditMessage, GuildId, Http, MessageId, Nonce, ReactionType, UserId,
 };
-use sha2::{Digest as _, Sha256};
 use tokio::sync::{OnceCell, mpsc};
 
 pub use self::check::permissions;
+use self::interactions::Desk;
+use self::post::{Posts, mark};
 use self::rest::{Access, about, trouble};
 use super::menu::Menu;
-use super::{Audience, Block, Chat, ChatError, ChatEvent, Place, Reply};
+use super::{Audience, Chat, ChatError, ChatEvent, Reply};
 use crate::domain::message::{Account, MessageRef, RoomId};
 use crate::domain::names::PersonName;
 use crate::secret::Secret;
@@ -50,28 +54,8 @@ const FILE: &str = "message.txt";
 /// The longest name of a thread.
 const THREAD_NAME: usize = 100;
 
-/// How many people one message calls at most.
-const CALLED: usize = 5;
-
-/// How many posts are remembered.
-const POSTED: usize = 256;
-
-/// How many messages Discord tells at once, and how often it is asked for more to find one of its own.
+/// How many messages Discord tells at once.
 const PAGE: u8 = 100;
-const PAGES: usize = 10;
-
-/// How far back a message of an earlier life is looked for when nobody said when that was.
-const LOOK_BACK: Duration = Duration::from_secs(3600);
-
-/// How long after the start a message of an earlier life may be shown again.
-const UNSURE_FOR: Duration = Duration::from_secs(600);
-
-/// From which age on a message is changed seldom, and how seldom: Discord's limit is an hour.
-const OLD: SignedDuration = SignedDuration::from_mins(55);
-const OLD_EVERY: Duration = Duration::from_secs(180);
-
-/// What stands before the mark of a message.
-const MARK: &str = "-# ref ";
 
 /// What a Discord is made from.
 pub struct Parts {
@@ -99,28 +83,17 @@ pub struct Parts {
 pub struct Discord {
     access: Access,
     http: Arc<Http>,
-    menu: Option<Arc<dyn Menu>>,
     people: BTreeMap<PersonName, Vec<u64>>,
     announcing: BTreeSet<RoomId>,
     channels: BTreeMap<RoomId, ChannelId>,
     prefix: String,
     now: fn() -> Timestamp,
-    /// When old messages were changed last.
-    edited: Mutex<BTreeMap<MessageId, Instant>>,
     /// What keeps the bot from hearing people in single rooms.
     deaf: Mutex<BTreeMap<RoomId, String>>,
-    /// Since when there may be messages that an earlier life didn't record.
-    begin: Mutex<Option<MessageId>>,
     me: OnceCell<UserId>,
     guilds: Mutex<BTreeMap<ChannelId, GuildId>>,
-    /// When this life began.
-    began: Instant,
-    /// The rooms in which it has shown something.
-    shown_in: Mutex<BTreeSet<RoomId>>,
-    /// The marks of what was sent, or may have been, and isn't known to stand there.
-    sending: Mutex<BTreeSet<String>>,
-    /// What was posted last, by its mark: a key stays used when its message is deleted.
-    posted: Mutex<VecDeque<(String, MessageRef)>>,
+    posts: Posts,
+    desk: Desk,
     trouble: Mutex<Option<String>>,
 }
 
@@ -146,25 +119,21 @@ impl Discord {
             None => Err(Unusable::NoChannel(room)),
         };
         let channels: BTreeMap<RoomId, ChannelId> = parts.rooms.into_iter().map(channel).collect::<Result<_, _>>()?;
+        let desk = Desk { menu: parts.menu, channels: channels.values().copied().collect(), prefix: parts.prefix.clone() };
         let access = Access { token: parts.token, client: parts.client, api: parts.api };
         Ok(Discord {
             http: Arc::new(access.http()?),
-            menu: parts.menu,
             people: parts.people,
             announcing: parts.announcing,
             access,
-            began: Instant::now(),
-            shown_in: Mutex::default(),
-            sending: Mutex::default(),
             channels,
             prefix: parts.prefix,
             now: parts.now,
-            edited: Mutex::default(),
             deaf: Mutex::default(),
-            begin: Mutex::default(),
             me: OnceCell::new(),
             guilds: Mutex::default(),
-            posted: Mutex::default(),
+            posts: Posts::new(),
+            desk,
             trouble: Mutex::default(),
         })
     }
@@ -198,124 +167,6 @@ impl Discord {
         let guild = guild.ok_or(serenity::Error::Other("the channel is of no server"))?;
         self.guilds.lock().unwrap_or_else(PoisonError::into_inner).insert(channel, guild);
         Ok(guild)
-    }
-
-    /// The server that a channel is of, if a reply leads to other messages of it; one whose links are missing is better than none.
-    async fn server_of(&self, channel: ChannelId, reply: &Reply) -> Option<GuildId> {
-        let to_messages =
-            |block: &Block| matches!(block, Block::Links(links) if links.iter().any(|link| matches!(link.to, Place::Message(_))));
-        if reply.body.iter().any(to_messages) { self.guild(channel).await.ok() } else { None }
-    }
-
-    async fn show(&self, room: &RoomId, to: Option<&MessageRef>, reply: &Reply, key: &str) -> Result<MessageRef, ChatError> {
-        let channel = self.channel(room)?;
-        let mark = mark(room, key);
-        let known = self.posted.lock().unwrap_or_else(PoisonError::into_inner).iter().find(|(known, _)| *known == mark).cloned();
-        if let Some((_, message)) = known {
-            return Ok(message);
-        }
-        if self.is_unsure(room, &mark)
-            && let Some(found) = self.marked(channel, &mark).await?
-        {
-            return Ok(MessageRef { room: room.clone(), id: found.to_string() });
-        }
-        let shown = render::shown(reply, self.server_of(channel, reply).await);
-        let called: Vec<UserId> = shown
-            .calls
-            .iter()
-            .filter_map(|person| self.people.get(person))
-            .flatten()
-            .map(|id| UserId::new(*id))
-            .take(CALLED)
-            .collect();
-        // Who is mentioned in an embed isn't called.
-        let calls = called.iter().map(|user| format!("\n<@{user}>")).collect::<String>();
-        let mut message = CreateMessage::new()
-            .content(format!("{}{calls}\n{MARK}{mark}", shown.content))
-            .allowed_mentions(CreateAllowedMentions::new().users(called))
-            .components(interactions::buttons(&shown.offers))
-            .nonce(Nonce::String(mark.clone()))
-            .enforce_nonce(true);
-        if !shown.description.is_empty() {
-            message = message.embed(CreateEmbed::new().description(shown.description).colour(shown.colour));
-        }
-        if let Some(whole) = shown.whole {
-            message = message.add_file(CreateAttachment::bytes(whole, FILE));
-        }
-        if let Some((channel, id)) = to.and_then(|to| self.place(to).ok()) {
-            let reference = MessageReference::new(MessageReferenceKind::Default, channel).message_id(id).fail_if_not_exists(false);
-            message = message.reference_message(reference);
-        }
-        // Whoever waits for this may give up in the middle of it.
-        self.sending.lock().unwrap_or_else(PoisonError::into_inner).insert(mark.clone());
-        match message.execute(&self.http, (channel, None)).await {
-            Ok(message) => {
-                self.sending.lock().unwrap_or_else(PoisonError::into_inner).remove(&mark);
-                self.shown_in.lock().unwrap_or_else(PoisonError::into_inner).insert(room.clone());
-                let message = MessageRef { room: room.clone(), id: message.id.to_string() };
-                let mut posted = self.posted.lock().unwrap_or_else(PoisonError::into_inner);
-                posted.push_front((mark, message.clone()));
-                posted.truncate(POSTED);
-                Ok(message)
-            }
-            Err(error) => {
-                if !rest::may_have_worked(&error) {
-                    self.sending.lock().unwrap_or_else(PoisonError::into_inner).remove(&mark);
-                }
-                Err(rest::failed(&error))
-            }
-        }
-    }
-
-    /// Whether a message may be changed now. Discord lets messages of more than an hour be changed seldom only, and whoever does it more often
-    /// waits for long: <https://docs.discord.com/developers/topics/opcodes-and-status-codes#json>, 30046.
-    fn may_be_edited(&self, message: MessageId) -> bool {
-        let age = (self.now)().duration_since(listen::written_at(message));
-        if age < OLD {
-            return true;
-        }
-        let mut edited = self.edited.lock().unwrap_or_else(PoisonError::into_inner);
-        edited.retain(|_, at| at.elapsed() < OLD_EVERY);
-        match edited.entry(message) {
-            Entry::Occupied(_) => false,
-            Entry::Vacant(entry) => {
-                entry.insert(Instant::now());
-                true
-            }
-        }
-    }
-
-    /// Whether a message with a mark may stand in a room that nobody recorded.
-    fn is_unsure(&self, room: &RoomId, mark: &str) -> bool {
-        let of_an_earlier_life =
-            self.began.elapsed() < UNSURE_FOR || !self.shown_in.lock().unwrap_or_else(PoisonError::into_inner).contains(room);
-        of_an_earlier_life || self.sending.lock().unwrap_or_else(PoisonError::into_inner).contains(mark)
-    }
-
-    /// The message with a mark, among those of the time since the earlier life: Discord itself knows a nonce for some minutes only.
-    async fn marked(&self, channel: ChannelId, mark: &str) -> Result<Option<MessageId>, ChatError> {
-        let me = self.me().await?;
-        let begin = *self.begin.lock().unwrap_or_else(PoisonError::into_inner);
-        let begin = begin.unwrap_or_else(|| listen::first_at((self.now)() - LOOK_BACK));
-        let end = format!("\n{MARK}{mark}");
-        let mut oldest = None;
-        for _ in 0..PAGES {
-            let page = GetMessages::new().limit(PAGE);
-            let page = oldest.map_or(page, |oldest| page.before(oldest));
-            let page = channel.messages(&self.http, page).await.map_err(|error| ChatError::Unavailable(trouble(&error)))?;
-            // What is older is of another store, whose keys may have been the same.
-            let is_it = |message: &&serenity::all::Message| {
-                message.id >= begin && message.author.id == me && message.content.ends_with(&end)
-            };
-            if let Some(found) = page.iter().find(is_it) {
-                return Ok(Some(found.id));
-            }
-            oldest = page.iter().map(|message| message.id).min();
-            if page.len() < usize::from(PAGE) || oldest.is_none_or(|oldest| oldest < begin) {
-                break;
-            }
-        }
-        Ok(None)
     }
 
     /// Notes whether people are heard in a room; says so when that has changed.
@@ -447,9 +298,4 @@ fn account(user: UserId) -> Account {
 /// A number of Discord's: never 0.
 fn id(text: &str) -> Option<u64> {
     text.parse().ok().filter(|number| *number != 0)
-}
-
-/// A mark that only posts with the same key have; as a nonce it may have 25 characters.
-fn mark(room: &RoomId, key: &str) -> String {
-    hex::encode(&Sha256::digest(format!("{room} {key}"))[..8])
 }

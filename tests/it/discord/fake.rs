@@ -147,7 +147,7 @@ impl Fake {
         };
         let fake = Fake(Arc::new(inner));
         let routes = Router::new()
-            .route("/gateway", get(where_is_the_gateway))
+            .route("/gateway/bot", get(where_is_the_gateway))
             .route("/users/@me", get(me))
             .route("/channels/{channel}", get(channel))
             .route("/channels/{channel}/messages", post(create).get(list))
@@ -824,7 +824,8 @@ async fn admit(Part(fake): Part<Fake>, request: Request, next: Next) -> Response
 }
 
 async fn where_is_the_gateway(Part(fake): Part<Fake>) -> Json<Value> {
-    Json(json!({"url": format!("ws://{}", fake.0.gateway)}))
+    let limit = json!({"total": 1000, "remaining": 1000 - fake.state().identified, "reset_after": 3_600_000, "max_concurrency": 1});
+    Json(json!({"url": format!("ws://{}", fake.0.gateway), "shards": 1, "session_start_limit": limit}))
 }
 
 async fn me() -> Json<Value> {

@@ -1,0 +1,74 @@
+//! A channel, and what is known of what was said in it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serenity::all::MessageId;
+use tokio::time::Instant;
+
+use super::listen::REMEMBERED;
+use super::snowflake::{first_at, written_at};
+use crate::domain::message::RoomId;
+
+/// How far before the newest message is looked for missed ones: Discord doesn't tell them strictly in the order of their numbers.
+const OVERLAP: Duration = Duration::from_secs(10);
+
+/// How long what people say may wait for what was missed before it.
+const HOLD: Duration = Duration::from_secs(60);
+
+/// See the module.
+pub(super) struct Room {
+    /// What it is called.
+    pub name: RoomId,
+    /// From which time on messages are passed on.
+    begin: MessageId,
+    /// The newest message that was passed on.
+    newest: MessageId,
+    /// Those that were passed on.
+    passed: BTreeSet<MessageId>,
+    /// Something may have been missed after the newest one, since when.
+    behind: Option<Instant>,
+}
+
+impl Room {
+    pub fn new(name: RoomId, begin: MessageId) -> Room {
+        Room { name, begin, newest: begin, passed: BTreeSet::new(), behind: None }
+    }
+
+    /// Something may have been missed.
+    pub fn falls_behind(&mut self) {
+        self.behind = self.behind.or_else(|| Some(Instant::now()));
+    }
+
+    /// What was missed has been fetched.
+    pub fn is_up_to_date(&mut self) {
+        self.behind = None;
+    }
+
+    pub fn is_behind(&self) -> bool {
+        self.behind.is_some()
+    }
+
+    /// Whether what is said waits until what was missed before it has been fetched, which brings it too.
+    pub fn holds(&self) -> bool {
+        self.behind.is_some_and(|since| since.elapsed() < HOLD)
+    }
+
+    /// After which message missed ones are looked for.
+    pub fn missed_after(&self) -> MessageId {
+        first_at(written_at(self.newest) - OVERLAP).max(self.begin)
+    }
+
+    /// Whether a message wasn't passed on yet.
+    pub fn is_new(&mut self, message: MessageId) -> bool {
+        // What was missed is looked for from the last one before the gap.
+        if self.behind.is_none() {
+            self.newest = self.newest.max(message);
+        }
+        let new = self.passed.insert(message);
+        while self.passed.len() > REMEMBERED {
+            self.passed.pop_first();
+        }
+        new
+    }
+}

@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use jiff::SignedDuration;
 use shipmate::chat::{Block, ChatError, ChatEvent, Reply};
 use tokio::sync::mpsc;
@@ -291,10 +292,17 @@ async fn of_five_hundred_messages_at_once_none_is_lost_in_this_life_or_the_next(
     let since = Timestamp::now() - SignedDuration::from_secs(1);
     let mut events = heard(&meeting, None).await;
     wire.holds_news(true);
-    let missed: Vec<String> = (0..500).map(|n| format!("missed {n}")).collect();
-    for words in &missed {
-        meeting.anna.sends_openly(&meeting.room, "m.room.message", text(words)).await;
+    let bodies: Vec<Value> = (0..500).map(|n| text(&format!("missed {n}"))).collect();
+    for some in bodies.chunks(25) {
+        join_all(some.iter().map(|body| meeting.anna.sends_openly(&meeting.room, "m.room.message", body.clone()))).await;
     }
+    // In the order in which they are in the room.
+    let all = |anna: &Person| {
+        let heard = anna.heard(&meeting.room).into_iter().filter(|heard| heard.kind == "m.room.message");
+        let bodies: Vec<String> = heard.map(|heard| heard.content["body"].as_str().unwrap().to_owned()).collect();
+        (bodies.len() == 500).then_some(bodies)
+    };
+    let missed = meeting.anna.until("all of them", all).await;
     wire.holds_news(false);
     meeting.say("bert", "live").await;
     let mut texts = Vec::new();

@@ -7,6 +7,7 @@ pub mod access;
 mod act;
 mod actions;
 mod bake;
+mod details;
 mod drift;
 mod gate;
 mod health;

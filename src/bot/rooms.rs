@@ -13,7 +13,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Bot, actions, news, views};
+use super::details::Details;
+use super::{Bot, news, views};
 use crate::chat::{Audience, Became, Chat, ChatError, Reply};
 use crate::domain::deployment::{DeploymentState, Event, Phase};
 use crate::domain::message::{MessageRef, RoomId};
@@ -32,10 +33,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_LIMIT: Duration = Duration::from_secs(60);
 
-/// How often details are tried to be kept, and how much longer is waited each time.
-const DETAILS_TRIES: u32 = 8;
-const DETAILS_AGAIN: Duration = Duration::from_secs(15);
-
 /// How long the last states may take to be shown when the bot stops.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
 
@@ -51,7 +48,8 @@ pub(super) fn spawn(bot: &Bot) -> Rooms {
     let chats = bot.chats.iter().flat_map(|chat| chat.rooms().into_iter().map(move |room| (chat.clone(), room)));
     let tasks = chats
         .map(|(chat, room)| {
-            let room = Room { bot: bot.clone(), chat, room, shown: BTreeMap::new(), unkept: Vec::new() };
+            let details = Details::new(bot.clone(), chat.clone());
+            let room = Room { bot: bot.clone(), chat, room, shown: BTreeMap::new(), details };
             tokio::spawn(bot.guarded("a room", room.keep(finish.clone())))
         })
         .collect();
@@ -76,16 +74,7 @@ struct Room {
     room: RoomId,
     /// What each live message shows, by the hash of its reply, and since when.
     shown: BTreeMap<PostId, (u64, Instant)>,
-    /// The deployments whose details couldn't be kept beside their closing messages.
-    unkept: Vec<Unkept>,
-}
-
-/// Details that are kept later.
-struct Unkept {
-    id: DeploymentId,
-    closing: MessageRef,
-    again: Instant,
-    tries: u32,
+    details: Details,
 }
 
 /// Why a round was not finished.
@@ -171,7 +160,7 @@ impl Room {
                 None => self.pass_over(id).await?,
             }
         }
-        self.keep_late().await?;
+        self.details.keep_late().await?;
         Ok(next_edit)
     }
 
@@ -212,7 +201,7 @@ impl Room {
         }
         self.shown.insert(id, (hash(reply), Instant::now()));
         if let Post::Closing { id } = post {
-            self.keep_details(Unkept { id: *id, closing: shown, again: Instant::now(), tries: 0 }).await?;
+            self.details.keep(*id, shown).await?;
         }
         if let (Post::Closing { id }, Some(message)) = (post, &asked) {
             let succeeded = self.bot.ledger.state(*id)?.is_some_and(|state| state.phase == Phase::Succeeded);
@@ -227,37 +216,6 @@ impl Room {
             Some(message) => self.bot.within_deadline(self.chat.answer(message, Audience::Room, reply, key)).await,
             None => self.bot.within_deadline(self.chat.post(&self.room, reply, key)).await,
         }
-    }
-
-    /// Keeps the steps and the output of a deployment beside its closing message, or tries it again later. `!show` has them too.
-    async fn keep_details(&mut self, unkept: Unkept) -> Result<(), LedgerError> {
-        let (room, id) = (&self.room, unkept.id);
-        let Some(state) = self.bot.ledger.state(id)?.filter(|state| state.started_at.is_some()) else { return Ok(()) };
-        let Some(text) = actions::whole(&self.bot, id)? else { return Ok(()) };
-        let title = format!("{id} {}", views::headline(&state.plan));
-        let file = format!("deployment-{}.txt", id.0);
-        match self.bot.within_deadline(self.chat.keep_beside(&unkept.closing, &title, &file, text)).await {
-            Ok(()) => {}
-            Err(error) if unkept.tries + 1 == DETAILS_TRIES || matches!(error, ChatError::Gone(_)) => {
-                tracing::warn!(%room, %id, %error, "the details of a deployment aren't beside its message; `show` has them");
-            }
-            Err(error) => {
-                tracing::info!(%room, %id, %error, "the details of a deployment can't be kept beside its message yet");
-                let tries = unkept.tries + 1;
-                self.unkept.push(Unkept { tries, again: Instant::now() + DETAILS_AGAIN * tries, ..unkept });
-            }
-        }
-        Ok(())
-    }
-
-    /// Tries again to keep details whose time has come.
-    async fn keep_late(&mut self) -> Result<(), LedgerError> {
-        let (due, later) = std::mem::take(&mut self.unkept).into_iter().partition(|unkept: &Unkept| unkept.again <= Instant::now());
-        self.unkept = later;
-        for unkept in due {
-            self.keep_details(unkept).await?;
-        }
-        Ok(())
     }
 
     /// The message of this room that a post is the answer to: what asked for the deployment, or could not be read.

@@ -56,7 +56,7 @@ pub(super) async fn listen(discord: &Discord, to: mpsc::Sender<ChatEvent>, since
     let begin = first_at(since.unwrap_or_else(discord.now));
     discord.posts.begin_at(begin);
     let rooms = discord.channels.iter().map(|(room, channel)| (*channel, Room::new(room.clone(), begin))).collect();
-    let mut ears = Ears { discord, to, rooms, reacted: BTreeMap::new(), me: None };
+    let mut ears = Ears { discord, to, rooms, held: BTreeMap::new(), reacted: BTreeMap::new(), me: None };
     let (mut reads, mut retry) = (true, RETRY_FIRST);
     loop {
         let connection = Connection::open(discord.access.clone(), reads, discord.desk.clone());
@@ -91,6 +91,8 @@ struct Ears<'a> {
     discord: &'a Discord,
     to: mpsc::Sender<ChatEvent>,
     rooms: BTreeMap<ChannelId, Room>,
+    /// What was said and waits for what was missed before it.
+    held: BTreeMap<ChannelId, BTreeMap<MessageId, Said>>,
     /// Which reactions are there, as far as it was told since the last gap.
     reacted: BTreeMap<(MessageId, UserId, String), bool>,
     me: Option<UserId>,
@@ -207,8 +209,11 @@ impl Ears<'_> {
                         room.is_up_to_date();
                         self.discord.room_is(&name, None);
                     }
-                    // One that was changed since says what nobody sent: if it was heard when it was sent, that comes anyway.
-                    for said in missed.into_iter().filter(|said| said.edited_timestamp.is_none()) {
+                    // One that was changed since says what nobody sent; what was heard when it was sent counts as it was.
+                    let unchanged = missed.into_iter().filter(|said| said.edited_timestamp.is_none());
+                    let mut all: BTreeMap<MessageId, Said> = unchanged.map(|said| (said.id, said)).collect();
+                    all.extend(self.held.remove(&channel).unwrap_or_default());
+                    for said in all.into_values() {
                         self.said(said).await;
                     }
                 }
@@ -216,6 +221,11 @@ impl Ears<'_> {
                     let why = format!("what people wrote meanwhile can't be fetched, it is tried again: {}", trouble(&error));
                     self.discord.room_is(&name, Some(why));
                     all = Err(());
+                    if !self.rooms.get(&channel).is_some_and(Room::holds) {
+                        for said in self.held.remove(&channel).unwrap_or_default().into_values() {
+                            self.said(said).await;
+                        }
+                    }
                 }
             }
         }
@@ -262,7 +272,10 @@ impl Ears<'_> {
 
     async fn happened(&mut self, event: Event) {
         match event {
-            Event::MessageCreate(event) if self.rooms.get(&event.message.channel_id).is_some_and(Room::holds) => {}
+            Event::MessageCreate(event) if self.rooms.get(&event.message.channel_id).is_some_and(Room::holds) => {
+                let said = event.message;
+                self.held.entry(said.channel_id).or_default().insert(said.id, said);
+            }
             Event::MessageCreate(event) => self.said(event.message).await,
             Event::ChannelDelete(event) => {
                 if let Some(room) = self.rooms.get(&event.channel.id) {

@@ -52,8 +52,9 @@ async fn what_was_written_while_no_session_lived_is_fetched_once_and_in_order() 
     fake.fail_next("GET /channels/901/messages", 500, 0);
     fake.until("a new session", |fake| (fake.connections().0 == 2).then_some(())).await;
     trouble(&*server.discord, "can't be fetched").await;
-    // It waits for what was missed before it.
+    // It waits for what was missed before it, and counts as it was said.
     fake.say("anna", "live again");
+    fake.rewrite(fake.newest_of("anna"), "changed");
     let mut texts = Vec::new();
     let mut connected = 0;
     while texts.len() < 121 {
@@ -374,4 +375,15 @@ async fn roles_are_those_of_this_moment() {
     assert!(server.discord.roles(&Account("terminal:anna".to_owned())).await.unwrap().is_empty());
     server.fake.fail_next("GET /guilds", 500, 0);
     assert!(matches!(server.discord.roles(&account).await, Err(ChatError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn all_reactions_of_many_people_are_told() {
+    let server = Server::new().await;
+    let post = server.discord.post(&room(), &reply("approve?"), "1").await.unwrap();
+    let people: Vec<String> = (0..250).map(|n| format!("person {n}")).collect();
+    people.iter().for_each(|who| server.fake.put_reaction(who, number(&post), "✅"));
+    let told = server.discord.reactions(&post).await.unwrap();
+    let accounts: std::collections::BTreeSet<_> = told.into_iter().map(|(account, _)| account).collect();
+    assert_eq!(accounts, people.iter().map(|who| server.account(who)).collect());
 }

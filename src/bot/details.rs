@@ -1,7 +1,9 @@
 //! The details of deployments, kept beside their closing messages where a chat has a place for them.
 //!
-//! What can't be kept is tried again for some minutes, as long as this process lives: `!show` has it for ever.
+//! What can't be kept is tried again for some minutes, and after the next start: the closing message isn't settled before. `!show` has
+//! it for ever.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,12 +23,11 @@ const AGAIN: Duration = Duration::from_secs(15);
 pub(super) struct Details {
     bot: Bot,
     chat: Arc<dyn Chat>,
-    unkept: Vec<Unkept>,
+    owed: BTreeMap<DeploymentId, Owed>,
 }
 
-/// Details that are kept later.
-struct Unkept {
-    id: DeploymentId,
+/// Details that aren't kept yet.
+struct Owed {
     closing: MessageRef,
     again: Instant,
     tries: u32,
@@ -34,42 +35,53 @@ struct Unkept {
 
 impl Details {
     pub fn new(bot: Bot, chat: Arc<dyn Chat>) -> Details {
-        Details { bot, chat, unkept: Vec::new() }
+        Details { bot, chat, owed: BTreeMap::new() }
     }
 
-    /// Keeps the steps and the output of a deployment beside its closing message, or tries it again later.
-    pub async fn keep(&mut self, id: DeploymentId, closing: MessageRef) -> Result<(), LedgerError> {
-        self.try_to_keep(Unkept { id, closing, again: Instant::now(), tries: 0 }).await
-    }
-
-    /// Tries again what is due.
-    pub async fn keep_late(&mut self) -> Result<(), LedgerError> {
-        let now = Instant::now();
-        let (due, later) = std::mem::take(&mut self.unkept).into_iter().partition(|unkept: &Unkept| unkept.again <= now);
-        self.unkept = later;
-        for unkept in due {
-            self.try_to_keep(unkept).await?;
+    /// The details of a deployment belong beside its closing message, unless it never started. They may be there already.
+    pub fn owe(&mut self, id: DeploymentId, closing: &MessageRef) -> Result<(), LedgerError> {
+        if self.chat.keeps_details() && self.bot.ledger.state(id)?.is_some_and(|state| state.started_at.is_some()) {
+            self.owed.insert(id, Owed { closing: closing.clone(), again: Instant::now(), tries: 0 });
         }
         Ok(())
     }
 
-    async fn try_to_keep(&mut self, unkept: Unkept) -> Result<(), LedgerError> {
-        let (room, id) = (&unkept.closing.room, unkept.id);
-        let Some(state) = self.bot.ledger.state(id)?.filter(|state| state.started_at.is_some()) else { return Ok(()) };
-        let Some(text) = actions::whole(&self.bot, id)? else { return Ok(()) };
+    /// Whether the details of a deployment still have to be kept.
+    pub fn are_owed(&self, id: DeploymentId) -> bool {
+        self.owed.contains_key(&id)
+    }
+
+    /// Keeps what is due beside its closing message. What can't be kept is tried again later.
+    pub async fn keep(&mut self) -> Result<(), LedgerError> {
+        let now = Instant::now();
+        let (due, later) = std::mem::take(&mut self.owed).into_iter().partition(|(_, owed)| owed.again <= now);
+        self.owed = later;
+        let due: BTreeMap<DeploymentId, Owed> = due;
+        for (id, owed) in due {
+            if let Some(still) = self.try_to_keep(id, owed).await? {
+                self.owed.insert(id, still);
+            }
+        }
+        Ok(())
+    }
+
+    /// What is still owed afterwards.
+    async fn try_to_keep(&self, id: DeploymentId, owed: Owed) -> Result<Option<Owed>, LedgerError> {
+        let room = &owed.closing.room;
+        let (Some(state), Some(text)) = (self.bot.ledger.state(id)?, actions::whole(&self.bot, id)?) else { return Ok(None) };
         let title = format!("{id} {}", views::headline(&state.plan));
         let file = format!("deployment-{}.txt", id.0);
-        match self.bot.within_deadline(self.chat.keep_beside(&unkept.closing, &title, &file, text)).await {
-            Ok(()) => {}
-            Err(error) if unkept.tries + 1 == TRIES || matches!(error, ChatError::Gone(_)) => {
+        match self.bot.within_deadline(self.chat.keep_beside(&owed.closing, &title, &file, text)).await {
+            Ok(()) => Ok(None),
+            Err(error) if owed.tries + 1 == TRIES || matches!(error, ChatError::Gone(_)) => {
                 tracing::warn!(%room, %id, %error, "the details of a deployment aren't beside its message; `show` has them");
+                Ok(None)
             }
             Err(error) => {
                 tracing::info!(%room, %id, %error, "the details of a deployment can't be kept beside its message yet");
-                let tries = unkept.tries + 1;
-                self.unkept.push(Unkept { tries, again: Instant::now() + AGAIN * tries, ..unkept });
+                let tries = owed.tries + 1;
+                Ok(Some(Owed { tries, again: Instant::now() + AGAIN * tries, ..owed }))
             }
         }
-        Ok(())
     }
 }

@@ -31,7 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use jiff::Timestamp;
@@ -62,6 +62,9 @@ use crate::store::{Ledger, LedgerError, PhaseName, Summary};
 
 /// How long a chat may take for one request.
 const CHAT_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long a room's trouble is told that nothing has disproved since.
+const TROUBLE_STAYS: Duration = Duration::from_secs(300);
 
 /// How often old output is looked for.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(24 * 3600);
@@ -131,7 +134,7 @@ impl std::ops::Deref for Bot {
 #[derive(Default)]
 struct Troubles {
     hosts: BTreeMap<HostName, String>,
-    rooms: BTreeMap<RoomId, String>,
+    rooms: BTreeMap<RoomId, (String, Instant)>,
 }
 
 /// How a run of the bot ended.
@@ -342,8 +345,16 @@ impl Inner {
         let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
         match trouble {
             None => troubles.rooms.remove(room),
-            Some(why) => troubles.rooms.insert(room.clone(), why),
+            Some(why) => troubles.rooms.insert(room.clone(), (why, Instant::now())),
         };
+    }
+
+    /// Nothing has to be shown in a room: what was wrong with it is over some time after it was last seen.
+    fn room_may_be_well(&self, room: &RoomId) {
+        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        if troubles.rooms.get(room).is_some_and(|(_, at)| at.elapsed() > TROUBLE_STAYS) {
+            troubles.rooms.remove(room);
+        }
     }
 
     fn troubled_hosts(&self) -> Vec<String> {
@@ -354,7 +365,7 @@ impl Inner {
     fn troubled_chats(&self) -> Vec<String> {
         let deaf = self.chats.iter().filter_map(|chat| chat.trouble());
         let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
-        deaf.chain(troubles.rooms.iter().map(|(room, why)| format!("{room}: {why}"))).collect()
+        deaf.chain(troubles.rooms.iter().map(|(room, (why, _))| format!("{room}: {why}"))).collect()
     }
 
     /// So many deployments wait.

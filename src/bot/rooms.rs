@@ -100,17 +100,22 @@ impl Room {
         let mut facts = self.bot.ledger.subscribe();
         let mut notes = self.bot.pipeline.outputs().notes();
         let mut retry = RETRY_FIRST;
+        let mut in_trouble = false;
         loop {
             facts.borrow_and_update();
             notes.borrow_and_update();
             let last_round = finish.is_cancelled();
-            let mut in_trouble = false;
+            let was_in_trouble = std::mem::replace(&mut in_trouble, false);
             let wait = match self.round(last_round).await {
                 // The closing message waited for the live one's last state, which is shown now.
                 Ok(Some(_)) if last_round => continue,
                 Ok(next_edit) => {
                     retry = RETRY_FIRST;
-                    self.bot.room_is(&self.room, None);
+                    if was_in_trouble {
+                        self.bot.room_is(&self.room, None);
+                    } else {
+                        self.bot.room_may_be_well(&self.room);
+                    }
                     next_edit
                 }
                 Err(Trouble::Ledger(error)) => return self.bot.fail(&error),
@@ -160,7 +165,7 @@ impl Room {
                 None => self.pass_over(id).await?,
             }
         }
-        self.details.keep_late().await?;
+        self.details.keep().await?;
         Ok(next_edit)
     }
 
@@ -191,18 +196,17 @@ impl Room {
             }
             message => message?,
         };
+        if let Post::Closing { id } = post {
+            self.details.owe(*id, &message)?;
+        }
         let watched = !self.is_over(post)?;
-        self.bot.ledger.shown(self.room.clone(), id, message.clone(), watched, self.bot.now()).await?;
-        let shown = message;
+        self.bot.ledger.shown(self.room.clone(), id, message, watched, self.bot.now()).await?;
         drop(posting);
         if matches!(post, Post::Votes { .. }) {
             // It may have been there all along: an earlier life showed it, died before that was recorded, and people voted since.
             self.bot.look_soon(&self.room);
         }
         self.shown.insert(id, (hash(reply), Instant::now()));
-        if let Post::Closing { id } = post {
-            self.details.keep(*id, shown).await?;
-        }
         if let (Post::Closing { id }, Some(message)) = (post, &asked) {
             let succeeded = self.bot.ledger.state(*id)?.is_some_and(|state| state.phase == Phase::Succeeded);
             let what = if succeeded { Became::Succeeded } else { Became::Failed };
@@ -212,10 +216,14 @@ impl Room {
     }
 
     async fn show(&self, to: Option<&MessageRef>, reply: &Reply, key: &str) -> Result<MessageRef, ChatError> {
-        match to {
+        let shown = match to {
             Some(message) => self.bot.within_deadline(self.chat.answer(message, Audience::Room, reply, key)).await,
             None => self.bot.within_deadline(self.chat.post(&self.room, reply, key)).await,
+        };
+        if shown.is_ok() {
+            self.bot.room_is(&self.room, None);
         }
+        shown
     }
 
     /// The message of this room that a post is the answer to: what asked for the deployment, or could not be read.
@@ -245,12 +253,21 @@ impl Room {
 
     /// Edits a live message if it should show something else by now; settles it when that was its last state.
     async fn refresh(&mut self, id: PostId, post: &Post, message: &MessageRef) -> Result<(), Trouble> {
+        let shown = self.shown.get(&id).map(|(shown, _)| *shown);
+        if let (None, Post::Closing { id }) = (shown, post) {
+            // An earlier life showed it, and perhaps couldn't keep the details.
+            self.details.owe(*id, message)?;
+        }
         let over = self.is_over(post)?;
         let Some(reply) = self.render(post).await? else { return Ok(()) };
-        let changed = self.shown.get(&id).is_none_or(|(shown, _)| *shown != hash(&reply));
-        if changed || over {
+        let changed = shown != Some(hash(&reply));
+        // A closing message has no other state than its last one.
+        if changed || over && !matches!(post, Post::Closing { .. }) {
             match self.bot.within_deadline(self.chat.edit(message, &reply, over)).await {
-                Ok(()) => self.bot.metrics.chat_edited(),
+                Ok(()) => {
+                    self.bot.room_is(&self.room, None);
+                    self.bot.metrics.chat_edited();
+                }
                 // Someone deleted it, or it is on a terminal that was closed; the closing message still comes.
                 Err(ChatError::Gone(_)) if over => {}
                 Err(ChatError::Gone(gone)) => return self.gone(id, post, &reply, &gone).await,
@@ -294,7 +311,10 @@ impl Room {
         Ok(match post {
             Post::Live { id } => ledger.state(*id)?.is_none_or(|state| state.phase.is_final()),
             Post::Votes { seq } => self.bot.open_call(*seq)?.is_none(),
-            Post::Closing { id } => ledger.state(*id)?.is_none_or(|state| !self.bot.may_be_answered(*id, &state)),
+            Post::Closing { id } => {
+                let is_answered = ledger.state(*id)?.is_none_or(|state| !self.bot.may_be_answered(*id, &state));
+                is_answered && !self.details.are_owed(*id)
+            }
             Post::Told { seq } => !self.bot.asks(*seq)?,
             Post::Build { .. } => true,
         })

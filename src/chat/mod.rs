@@ -231,7 +231,13 @@ pub trait Chat: Send + Sync {
     /// Changes a reply in place. `last` says that it is the message's final state.
     async fn edit(&self, message: &MessageRef, reply: &Reply, last: bool) -> Result<(), ChatError>;
 
-    /// Keeps the details of what a message shows beside it, as a file, where the chat has a place for them: elsewhere they are asked for.
+    /// Whether it has a place for details beside messages: elsewhere they are asked for.
+    fn keeps_details(&self) -> bool {
+        false
+    }
+
+    /// Keeps the details of what a message shows beside it, as a file, where the chat has a place for them. They are kept once, however
+    /// often that is tried.
     async fn keep_beside(&self, _message: &MessageRef, _title: &str, _file: &str, _text: String) -> Result<(), ChatError> {
         Ok(())
     }

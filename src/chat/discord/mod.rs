@@ -228,22 +228,32 @@ impl Chat for Discord {
         }
     }
 
+    fn keeps_details(&self) -> bool {
+        true
+    }
+
     async fn keep_beside(&self, message: &MessageRef, title: &str, file: &str, text: String) -> Result<(), ChatError> {
         let (channel, id) = self.place(message)?;
         let title = render::cut(&super::text::clean(title), THREAD_NAME).0;
         let thread = CreateThread::new(title).auto_archive_duration(AutoArchiveDuration::OneDay);
-        let thread = match self.http.create_thread_from_message(channel, id, &thread, None).await {
-            Ok(thread) => thread.id,
+        let mark = mark(&message.room, &format!("beside:{}", message.id));
+        let (place, may_be_there) = match self.http.create_thread_from_message(channel, id, &thread, None).await {
+            Ok(thread) => (thread.id, false),
             // It has the number of its message.
-            Err(error) if rest::has_a_thread(&error) => ChannelId::new(id.get()),
+            Err(error) if rest::has_a_thread(&error) => (ChannelId::new(id.get()), true),
             // Where the bot may make no threads the file stands in the channel.
-            Err(error) if rest::is_refused(&error) => channel,
+            Err(error) if rest::is_refused(&error) => (channel, true),
             Err(error) => return Err(about(message, &error)),
         };
-        let mark = mark(&message.room, &format!("beside:{}", message.id));
-        let kept =
-            CreateMessage::new().add_file(CreateAttachment::bytes(text, file)).nonce(Nonce::String(mark)).enforce_nonce(true);
-        kept.execute(&self.http, (thread, None)).await.map(drop).map_err(|error| about(message, &error))
+        if may_be_there && self.marked(place, &mark, id).await?.is_some() {
+            return Ok(());
+        }
+        let kept = CreateMessage::new()
+            .content(post::marked(&mark))
+            .add_file(CreateAttachment::bytes(text, file))
+            .nonce(Nonce::String(mark))
+            .enforce_nonce(true);
+        kept.execute(&self.http, (place, None)).await.map(drop).map_err(|error| about(message, &error))
     }
 
     async fn react(&self, message: &MessageRef, emoji: &str) -> Result<(), ChatError> {

@@ -112,7 +112,7 @@ impl Discord {
             return Ok(message);
         }
         if self.posts.is_unsure(room, &mark)
-            && let Some(found) = self.marked(channel, &mark).await?
+            && let Some(found) = self.marked(channel, &mark, self.unrecorded_from()).await?
         {
             let message = MessageRef { room: room.clone(), id: found.to_string() };
             self.posts.stands(mark, &message);
@@ -130,7 +130,7 @@ impl Discord {
         // Who is mentioned in an embed isn't called.
         let calls = called.iter().map(|user| format!("\n<@{user}>")).collect::<String>();
         let mut message = CreateMessage::new()
-            .content(format!("{}{calls}\n{MARK}{mark}", shown.content))
+            .content(format!("{}{calls}{}", shown.content, marked(&mark)))
             .allowed_mentions(CreateAllowedMentions::new().users(called))
             .components(interactions::buttons(&shown.offers))
             .nonce(Nonce::String(mark.clone()))
@@ -187,19 +187,24 @@ impl Discord {
         }
     }
 
-    /// The message with a mark, among those of the time since the earlier life: Discord itself knows a nonce for some minutes only.
-    async fn marked(&self, channel: ChannelId, mark: &str) -> Result<Option<MessageId>, ChatError> {
-        let me = self.me().await?;
+    /// From which message on there may be some that an earlier life didn't record. What is older is of another store, whose keys may
+    /// have been the same.
+    fn unrecorded_from(&self) -> MessageId {
         let begin = self.posts.memory().begin;
-        let begin = begin.unwrap_or_else(|| snowflake::first_at((self.now)() - LOOK_BACK));
-        let end = format!("\n{MARK}{mark}");
+        begin.unwrap_or_else(|| snowflake::first_at((self.now)() - LOOK_BACK))
+    }
+
+    /// The message with a mark, from another one on: Discord itself knows a nonce for some minutes only.
+    pub(super) async fn marked(&self, channel: ChannelId, mark: &str, begin: MessageId) -> Result<Option<MessageId>, ChatError> {
+        let me = self.me().await?;
+        let end = marked(mark);
         let mut oldest = None;
         for _ in 0..PAGES {
             let page = GetMessages::new().limit(PAGE);
             let page = oldest.map_or(page, |oldest| page.before(oldest));
             let page = channel.messages(&self.http, page).await.map_err(|error| ChatError::Unavailable(trouble(&error)))?;
-            // What is older is of another store, whose keys may have been the same.
-            let is_it = |message: &&Message| message.id >= begin && message.author.id == me && message.content.ends_with(&end);
+            let is_it =
+                |message: &&Message| message.id >= begin && message.author.id == me && message.content.ends_with(end.trim_start());
             if let Some(found) = page.iter().find(is_it) {
                 return Ok(Some(found.id));
             }
@@ -210,6 +215,11 @@ impl Discord {
         }
         Ok(None)
     }
+}
+
+/// The end of a message with a mark.
+pub(super) fn marked(mark: &str) -> String {
+    format!("\n{MARK}{mark}")
 }
 
 /// A mark that only posts with the same key have; as a nonce it may have 25 characters.

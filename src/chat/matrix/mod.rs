@@ -279,6 +279,10 @@ impl Chat for Matrix {
         self.change(message, reply, last).await
     }
 
+    fn keeps_details(&self) -> bool {
+        true
+    }
+
     async fn keep_beside(&self, message: &MessageRef, title: &str, file: &str, text: String) -> Result<(), ChatError> {
         self.keep_in_thread(message, title, file, text).await
     }

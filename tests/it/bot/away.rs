@@ -3,7 +3,7 @@
 use shipmate::domain::deployment::{Found, Phase};
 use shipmate::engine::rehearsal::Fault;
 
-use super::stage::{Room, Stage};
+use super::stage::{Details, Room, Stage};
 use super::{fleet, votes};
 use crate::sample::*;
 
@@ -188,4 +188,29 @@ async fn a_room_that_is_down_for_an_hour_holds_up_no_other_and_misses_nothing() 
         let each_in_turn = told.iter().zip(deploys).all(|(text, deploy)| text.contains(&ending(deploy)));
         assert!(told.len() == deploys.len() && each_in_turn, "each once, in order:\n{}", told.join("\n"));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn details_that_could_not_be_kept_are_kept_later_also_by_a_later_life() {
+    let mut stage = Stage::new(&fleet("", "")).await;
+    stage.room.details_belong(Details::NotNow);
+    stage.deploy(1, "build-42").await;
+    let (first, _) = stage.sees(&["#1 antisocial production runs build-42"]).await;
+    assert!(stage.room.has_no_files(&first));
+    stage.room.details_belong(Details::Beside);
+    let kept = stage.room.files(&first).await;
+    let (name, text) = kept.first_key_value().unwrap();
+    assert_eq!(name, "#1 deploy antisocial production: → build-42: deployment-1.txt");
+    assert!(text.contains("start web@appserver2"), "{text}");
+
+    stage.room.details_belong(Details::NotNow);
+    stage.deploy(2, "build-43").await;
+    let (second, _) = stage.sees(&["#2 antisocial production runs build-43"]).await;
+    stage.kill().await;
+    assert!(stage.room.has_no_files(&second));
+    stage.room.details_belong(Details::Beside);
+    stage.start().await;
+    assert_eq!(stage.room.files(&second).await.len(), 1);
+    // Nothing is owed any more, and the message is settled.
+    stage.recorded(|| stage.room.is_settled(&stage.ledger)).await;
 }

@@ -53,6 +53,19 @@ struct State {
     silent: bool,
     down: bool,
     said: u64,
+    place: Details,
+}
+
+/// What the service does with the details of messages.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum Details {
+    /// It has no place for them.
+    #[default]
+    Nowhere,
+    /// It has one, and takes none at the moment.
+    NotNow,
+    /// It keeps them.
+    Beside,
 }
 
 struct Shown {
@@ -62,6 +75,8 @@ struct Shown {
     texts: Vec<String>,
     emojis: BTreeSet<(Account, String)>,
     gone: bool,
+    /// The files beside it.
+    files: BTreeMap<String, String>,
 }
 
 fn rendered(reply: &Reply) -> String {
@@ -161,6 +176,25 @@ impl Room {
         self.state.lock().unwrap().silent = silent;
     }
 
+    /// Whether nothing of it may be changed or answered any more.
+    pub fn is_settled(&self, ledger: &Ledger) -> bool {
+        ledger.live(&self.id).unwrap().is_empty()
+    }
+
+    /// Where the details of messages belong.
+    pub fn details_belong(&self, place: Details) {
+        self.state.lock().unwrap().place = place;
+    }
+
+    /// Waits until there are files beside a message.
+    pub async fn files(&self, message: &MessageRef) -> BTreeMap<String, String> {
+        self.until(&["files"], |room| room.with(message, |shown| (!shown.files.is_empty()).then(|| shown.files.clone()))).await
+    }
+
+    pub fn has_no_files(&self, message: &MessageRef) -> bool {
+        self.with(message, |shown| shown.files.is_empty())
+    }
+
     pub fn take_roles(&self, who: &str) {
         self.state.lock().unwrap().roles.remove(&self.account(who));
     }
@@ -246,7 +280,7 @@ impl Chat for Service {
         let id = known.unwrap_or_else(|| {
             let id = format!("shown-{}", state.shown.len() + 1);
             let (key, texts) = (key.to_owned(), vec![rendered(reply)]);
-            state.shown.push(Shown { id: id.clone(), key, texts, emojis: BTreeSet::new(), gone: false });
+            state.shown.push(Shown { id: id.clone(), key, texts, emojis: BTreeSet::new(), gone: false, files: BTreeMap::new() });
             id
         });
         drop(state);
@@ -263,6 +297,22 @@ impl Chat for Service {
             Some(shown) => shown.texts.push(rendered(reply)),
             None => return Err(ChatError::Gone(message.clone())),
         }
+        drop(state);
+        self.0.touch();
+        Ok(())
+    }
+
+    fn keeps_details(&self) -> bool {
+        self.0.state.lock().unwrap().place != Details::Nowhere
+    }
+
+    async fn keep_beside(&self, message: &MessageRef, title: &str, file: &str, text: String) -> Result<(), ChatError> {
+        let mut state = self.0.state.lock().unwrap();
+        if state.place == Details::NotNow {
+            return Err(ChatError::Unavailable("no details now".into()));
+        }
+        let shown = state.shown.iter_mut().find(|shown| shown.id == message.id).unwrap();
+        shown.files.insert(format!("{title}: {file}"), text);
         drop(state);
         self.0.touch();
         Ok(())

@@ -12,6 +12,8 @@ demo: cargo ## see it work: three hosts, real deploys, Shipmate on the terminal
 demo-down: ## remove all that the demo made
 	demo/down
 
+# Most of their time tests wait for hosts and chats.
+test: export RUST_TEST_THREADS ?= 6
 test: cargo ## all tests, those with real SSH and Docker too (needs root or sudo)
 	tests/rig/install
 	cargo test --locked; rc=$$?; tests/rig/rig down; exit $$rc

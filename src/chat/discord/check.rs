@@ -1,5 +1,7 @@
 //! What `shipmate check` says of Discord: whether the token is accepted, and what the bot may not do that it has to.
 
+use jiff::fmt::rfc2822;
+use jiff::{SignedDuration, Timestamp};
 use serenity::all::{ApplicationFlags, ChannelId, Permissions, UserId};
 
 use super::Discord;
@@ -17,6 +19,9 @@ const NEEDED: [(Permissions, &str); 7] = [
     (Permissions::SEND_MESSAGES_IN_THREADS, "Send Messages in Threads"),
 ];
 
+/// How far apart the clocks of this machine and of Discord may be: when a message was written is told by Discord's.
+const APART: SignedDuration = SignedDuration::from_secs(10);
+
 /// The permissions of the link that invites the bot, as Discord's number.
 pub fn permissions() -> u64 {
     NEEDED.iter().map(|(permission, _)| permission.bits()).sum()
@@ -31,6 +36,7 @@ impl Discord {
         };
         let mut all =
             vec![Checked::new("token", Ok(format!("the bot is {}", me.name))), Checked::new("intents", self.intent().await)];
+        all.push(Checked::new("clock", self.clock().await));
         for (room, channel) in &self.channels {
             all.push(Checked::new(room.0.as_str(), self.may(*channel, me.id).await));
         }
@@ -47,6 +53,25 @@ impl Discord {
         Err("the bot reads only messages that mention it: in Discord's developer portal, open the application, then Bot, and switch on \
              Message Content Intent"
             .to_owned())
+    }
+
+    /// Whether this machine's clock goes with Discord's: otherwise new commands look old.
+    async fn clock(&self) -> Result<String, String> {
+        let address = format!("{}/api/v10/gateway", self.access.api.as_deref().unwrap_or("https://discord.com"));
+        let client = (self.access.client)().map_err(|error| error.to_string())?;
+        let asked = client.get(address).send().await.map_err(|_| "Discord can't be reached".to_owned())?;
+        let ours = (self.now)();
+        let theirs = asked.headers().get("date").and_then(|date| rfc2822::parse(date.to_str().ok()?).ok());
+        let theirs: Timestamp = theirs.ok_or("Discord doesn't tell the time")?.timestamp();
+        let apart = ours.duration_since(theirs);
+        if apart.unsigned_abs() <= APART.unsigned_abs() {
+            return Ok("it goes with Discord's".to_owned());
+        }
+        let way = if apart.is_positive() { "ahead of" } else { "behind" };
+        Err(format!(
+            "this machine's clock is {} s {way} Discord's: switch time synchronization on, or new commands look old",
+            apart.unsigned_abs().as_secs()
+        ))
     }
 
     async fn may(&self, channel: ChannelId, me: UserId) -> Result<String, String> {

@@ -1,12 +1,15 @@
 //! From what happens in Discord to what the bot should know.
 //!
-//! One task does it all, in order. Whenever a connection is new, what may have been missed is fetched first; what comes twice is
-//! passed on once. Then the bot is told that the room is there, and looks at the emojis itself.
+//! One task does it all. Discord doesn't tell strictly in order, so what people write waits a moment for what was written before it.
+//! Whenever a connection is new, what may have been missed is fetched before anything else is passed on, and the bot is told that the
+//! room is there: it looks at the emojis itself. What comes twice is passed on once.
+
+mod missed;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serenity::all::{
     ChannelId, ConnectionStage, Event, GetMessages, Interaction, Message as Said, MessageId, MessageType, Reaction, ReactionType,
     UserId,
@@ -18,7 +21,7 @@ use super::gateway::{Connection, Ended, Heard};
 use super::rest::{self, trouble};
 use super::room::Room;
 use super::snowflake::{first_at, written_at};
-use super::{Discord, PAGE, account, interactions};
+use super::{Discord, account, interactions};
 use crate::chat::ChatEvent;
 use crate::domain::message::{Message, MessageRef};
 
@@ -39,24 +42,28 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// How long to wait before missed messages are fetched again.
 const FETCH_AGAIN: Duration = Duration::from_secs(15);
 
-/// The most messages of a room that are fetched after a gap; the newest count.
-const MISSED: usize = 2000;
+/// How long what people write waits for what was written before it and is told after it.
+const ORDER_WITHIN: Duration = Duration::from_millis(200);
+
+/// How far back missed messages are fetched. Nobody waits for an answer to what is older.
+const LONGEST_GAP: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// How often it is looked whether the channels can be read.
 const CHECK_EVERY: Duration = Duration::from_secs(300);
 
 /// When the slash commands are offered again that Discord didn't take.
-const OFFER_AGAIN: Duration = Duration::from_secs(60);
+const OFFER_AGAIN: Duration = Duration::from_secs(15);
 
 /// How many messages of a room, and how many reactions, are remembered so that none is passed on twice.
 pub(super) const REMEMBERED: usize = 4096;
 
 /// Listens until nobody wants to hear any more.
 pub(super) async fn listen(discord: &Discord, to: mpsc::Sender<ChatEvent>, since: Option<Timestamp>) {
-    let begin = first_at(since.unwrap_or_else(discord.now));
+    let now = (discord.now)();
+    let begin = first_at(since.unwrap_or(now).max(now - LONGEST_GAP));
     discord.posts.begin_at(begin);
     let rooms = discord.channels.iter().map(|(room, channel)| (*channel, Room::new(room.clone(), begin))).collect();
-    let mut ears = Ears { discord, to, rooms, held: BTreeMap::new(), reacted: BTreeMap::new(), me: None };
+    let mut ears = Ears { discord, to, rooms, held: BTreeMap::new(), order_at: None, reacted: BTreeMap::new(), me: None };
     let (mut reads, mut retry) = (true, RETRY_FIRST);
     loop {
         let connection = Connection::open(discord.access.clone(), reads, discord.desk.clone());
@@ -91,8 +98,10 @@ struct Ears<'a> {
     discord: &'a Discord,
     to: mpsc::Sender<ChatEvent>,
     rooms: BTreeMap<ChannelId, Room>,
-    /// What was said and waits for what was missed before it.
+    /// What was said and waits for what was said before it.
     held: BTreeMap<ChannelId, BTreeMap<MessageId, Said>>,
+    /// When what waits for its order only has waited long enough.
+    order_at: Option<Instant>,
     /// Which reactions are there, as far as it was told since the last gap.
     reacted: BTreeMap<(MessageId, UserId, String), bool>,
     me: Option<UserId>,
@@ -105,7 +114,7 @@ impl Ears<'_> {
         let mut lost_since = Some(Instant::now());
         let mut fetch_at: Option<Instant> = None;
         let mut offer_at: Option<Instant> = None;
-        let mut identified: Vec<Instant> = Vec::new();
+        let mut sessions = Sessions::default();
         let mut check_at = Instant::now() + CHECK_EVERY;
         loop {
             let complains_at = lost_since.map(|since| since + PATIENCE);
@@ -129,6 +138,11 @@ impl Ears<'_> {
                 }
                 () = at(offer_at), if lost_since.is_none() => {
                     offer_at = self.offer().await;
+                    continue;
+                }
+                () = at(self.order_at) => {
+                    self.order_at = None;
+                    self.pass_held().await;
                     continue;
                 }
                 () = at(fetch_at) => {
@@ -158,9 +172,7 @@ impl Ears<'_> {
                 Some(Heard::Stage(ConnectionStage::Connected)) => {}
                 Some(Heard::Stage(ConnectionStage::Identifying)) => {
                     lost_since = lost_since.or(Some(Instant::now()));
-                    identified.retain(|at: &Instant| at.elapsed() < IDENTIFIES_WITHIN);
-                    identified.push(Instant::now());
-                    if identified.len() > IDENTIFIES {
+                    if sessions.are_too_many(Instant::now()) {
                         connection.close().await;
                         return Some((Ended::Other("Discord ends each session at once".to_owned()), false));
                     }
@@ -193,69 +205,6 @@ impl Ears<'_> {
         }
     }
 
-    /// Tells of the rooms that are there, and fetches what was missed in them.
-    async fn catch_up(&mut self) -> Result<(), ()> {
-        self.reacted.clear();
-        let mut all = Ok(());
-        let behind = self.rooms.iter().filter(|(_, room)| room.is_behind());
-        let behind: Vec<_> = behind.map(|(channel, room)| (*channel, room.name.clone(), room.missed_after())).collect();
-        for (channel, name, after) in behind {
-            // What is written from here on comes by itself.
-            let missed = self.missed(channel, after).await;
-            self.pass(ChatEvent::Connected { room: name.clone() }).await;
-            match missed {
-                Ok(missed) => {
-                    if let Some(room) = self.rooms.get_mut(&channel) {
-                        room.is_up_to_date();
-                        self.discord.room_is(&name, None);
-                    }
-                    // One that was changed since says what nobody sent; what was heard when it was sent counts as it was.
-                    let unchanged = missed.into_iter().filter(|said| said.edited_timestamp.is_none());
-                    let mut all: BTreeMap<MessageId, Said> = unchanged.map(|said| (said.id, said)).collect();
-                    all.extend(self.held.remove(&channel).unwrap_or_default());
-                    for said in all.into_values() {
-                        self.said(said).await;
-                    }
-                }
-                Err(error) => {
-                    let why = format!("what people wrote meanwhile can't be fetched, it is tried again: {}", trouble(&error));
-                    self.discord.room_is(&name, Some(why));
-                    all = Err(());
-                    if !self.rooms.get(&channel).is_some_and(Room::holds) {
-                        for said in self.held.remove(&channel).unwrap_or_default().into_values() {
-                            self.said(said).await;
-                        }
-                    }
-                }
-            }
-        }
-        all
-    }
-
-    /// The messages after one, the oldest first; the newest of them if they are very many.
-    async fn missed(&self, channel: ChannelId, after: MessageId) -> serenity::Result<Vec<Said>> {
-        let mut missed: BTreeMap<MessageId, Said> = BTreeMap::new();
-        let mut before: Option<MessageId> = None;
-        loop {
-            let page = GetMessages::new().limit(PAGE);
-            let page = before.map_or(page, |before| page.before(before));
-            let Ok(page) = timeout(ANSWER_WITHIN, channel.messages(&self.discord.http, page)).await else {
-                return Err(serenity::Error::Other("no answer in time"));
-            };
-            let page = page?;
-            let (full, oldest) = (page.len() == usize::from(PAGE), page.iter().map(|said| said.id).min());
-            missed.extend(page.into_iter().filter(|said| said.id > after).map(|said| (said.id, said)));
-            match oldest {
-                Some(oldest) if full && oldest > after && missed.len() < MISSED => before = Some(oldest),
-                Some(oldest) if full && oldest > after => {
-                    tracing::warn!(%channel, messages = missed.len(), "more was missed than is fetched; the newest count");
-                    return Ok(missed.into_values().collect());
-                }
-                _ => return Ok(missed.into_values().collect()),
-            }
-        }
-    }
-
     /// Looks whether the channels can be read: who may no longer isn't told.
     async fn check(&self) {
         for (channel, room) in &self.rooms {
@@ -271,12 +220,19 @@ impl Ears<'_> {
     }
 
     async fn happened(&mut self, event: Event) {
-        match event {
-            Event::MessageCreate(event) if self.rooms.get(&event.message.channel_id).is_some_and(Room::holds) => {
-                let said = event.message;
-                self.held.entry(said.channel_id).or_default().insert(said.id, said);
+        if let Event::MessageCreate(event) = event {
+            let said = event.message;
+            if self.rooms.contains_key(&said.channel_id) {
+                self.held.entry(said.channel_id).or_default().entry(said.id).or_insert(said);
+                self.order_at = self.order_at.or_else(|| Some(Instant::now() + ORDER_WITHIN));
             }
-            Event::MessageCreate(event) => self.said(event.message).await,
+            return;
+        }
+        if is_about_messages(&event) {
+            // It may be about what was written just before.
+            self.pass_held().await;
+        }
+        match event {
             Event::ChannelDelete(event) => {
                 if let Some(room) = self.rooms.get(&event.channel.id) {
                     self.discord
@@ -368,10 +324,36 @@ impl Ears<'_> {
     }
 }
 
+fn is_about_messages(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::ReactionAdd(_)
+            | Event::ReactionRemove(_)
+            | Event::ReactionRemoveAll(_)
+            | Event::ReactionRemoveEmoji(_)
+            | Event::MessageDelete(_)
+            | Event::MessageDeleteBulk(_)
+            | Event::InteractionCreate(_)
+    )
+}
+
 async fn at(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,
+    }
+}
+
+/// When new sessions were begun.
+#[derive(Default)]
+struct Sessions(Vec<Instant>);
+
+impl Sessions {
+    /// Another one is begun; whether that is too much.
+    fn are_too_many(&mut self, now: Instant) -> bool {
+        self.0.retain(|at| now.duration_since(*at) < IDENTIFIES_WITHIN);
+        self.0.push(now);
+        self.0.len() > IDENTIFIES
     }
 }
 

@@ -28,11 +28,13 @@ pub(super) struct Room {
     passed: BTreeSet<MessageId>,
     /// Something may have been missed after the newest one, since when.
     behind: Option<Instant>,
+    /// How far what was missed has been fetched.
+    fetched: Option<MessageId>,
 }
 
 impl Room {
     pub fn new(name: RoomId, begin: MessageId) -> Room {
-        Room { name, begin, newest: begin, passed: BTreeSet::new(), behind: None }
+        Room { name, begin, newest: begin, passed: BTreeSet::new(), behind: None, fetched: None }
     }
 
     /// Something may have been missed.
@@ -43,6 +45,12 @@ impl Room {
     /// What was missed has been fetched.
     pub fn is_up_to_date(&mut self) {
         self.behind = None;
+        self.newest = self.newest.max(self.fetched.take().unwrap_or(self.newest));
+    }
+
+    /// What was missed has been fetched up to a message. Whether that is farther than before.
+    pub fn is_fetched_to(&mut self, message: MessageId) -> bool {
+        self.fetched.replace(message).is_none_or(|before| before < message)
     }
 
     pub fn is_behind(&self) -> bool {
@@ -56,7 +64,7 @@ impl Room {
 
     /// After which message missed ones are looked for.
     pub fn missed_after(&self) -> MessageId {
-        first_at(written_at(self.newest) - OVERLAP).max(self.begin)
+        self.fetched.unwrap_or_else(|| first_at(written_at(self.newest) - OVERLAP).max(self.begin))
     }
 
     /// Whether a message wasn't passed on yet.

@@ -1,5 +1,7 @@
 //! What only Discord has: sessions that break, permissions that are refused, and marks that survive both.
 
+use jiff::SignedDuration;
+use serde_json::json;
 use shipmate::chat::discord::{Discord, Parts, permissions};
 use shipmate::chat::{Audience, Block, Chat, ChatError, ChatEvent, Reply, Tone};
 use shipmate::secret::Secret;
@@ -37,6 +39,8 @@ async fn a_connection_that_breaks_is_taken_up_and_nothing_is_lost_or_comes_twice
     }
 }
 
+const MISSED: usize = 5000;
+
 #[tokio::test]
 async fn what_was_written_while_no_session_lived_is_fetched_once_and_in_order() {
     let server = Server::new().await;
@@ -45,7 +49,8 @@ async fn what_was_written_while_no_session_lived_is_fetched_once_and_in_order() 
     fake.say("anna", "before");
     assert_eq!(said(&mut events).await, "before");
     fake.forget_sessions();
-    for n in 0..120 {
+    // More than it remembers to have passed on.
+    for n in 0..MISSED {
         fake.say("anna", &format!("missed {n}"));
     }
     // The first try to fetch them fails.
@@ -57,7 +62,7 @@ async fn what_was_written_while_no_session_lived_is_fetched_once_and_in_order() 
     fake.rewrite(fake.newest_of("anna"), "changed");
     let mut texts = Vec::new();
     let mut connected = 0;
-    while texts.len() < 121 {
+    while texts.len() <= MISSED {
         match tokio::time::timeout(Duration::from_secs(40), events.recv()).await.unwrap() {
             Some(ChatEvent::Message(message)) => texts.push(message.text),
             Some(ChatEvent::Connected { .. }) => connected += 1,
@@ -65,7 +70,7 @@ async fn what_was_written_while_no_session_lived_is_fetched_once_and_in_order() 
         }
     }
     assert_eq!(connected, 2);
-    let all: Vec<String> = (0..120).map(|n| format!("missed {n}")).chain(["live again".to_owned()]).collect();
+    let all: Vec<String> = (0..MISSED).map(|n| format!("missed {n}")).chain(["live again".to_owned()]).collect();
     assert_eq!(texts, all);
     assert_eq!(server.discord.trouble(), None);
 }
@@ -112,11 +117,9 @@ async fn what_is_told_late_and_in_another_order_is_passed_on_once() {
         fake.say("anna", &format!("held {n}"));
     }
     fake.release(|held| held.reverse());
-    let mut texts = Vec::new();
-    while texts.len() < 5 {
-        texts.push(said(&mut events).await);
+    for n in 0..5 {
+        assert_eq!(said(&mut events).await, format!("held {n}"));
     }
-    assert_eq!(texts, ["held 4", "held 3", "held 2", "held 1", "held 0"]);
 
     // One with a lower number is told after one with a higher one, and is lost with the session in between.
     fake.hold();
@@ -313,8 +316,65 @@ async fn with_discords_own_address_the_limits_are_minded() {
     let (there, one, two) = (room(), reply("one"), reply("two"));
     let (one, two) = tokio::join!(discord.post(&there, &one, "2"), discord.post(&there, &two, "3"));
     assert!(one.is_ok() && two.is_ok() && fake.refused() > 0, "{one:?} {two:?} {}", fake.refused());
+    // If the bot has asked for too much altogether, nothing more is asked until it may.
+    fake.limit(1000, Duration::from_secs(1));
+    fake.has_enough(Duration::from_millis(1500));
+    let begin = std::time::Instant::now();
+    discord.post(&room(), &reply("three"), "4").await.unwrap();
+    let after = reply("after it");
+    let (one, two) = tokio::join!(discord.edit(&post, &after, true), discord.reactions(&post));
+    assert!(one.is_ok() && two.is_ok(), "{one:?} {two:?}");
+    assert!(begin.elapsed() >= Duration::from_millis(1400), "{:?}", begin.elapsed());
+    assert_eq!(fake.asked_too_soon(), 1, "only the one that was told to wait");
     fake.say("anna", "still here");
     assert_eq!(said(&mut events).await, "still here");
+}
+
+#[tokio::test]
+async fn details_are_kept_once_in_a_thread_or_else_in_the_channel() {
+    let server = Server::new().await;
+    let fake = &server.fake;
+    let keep = async |discord: &Discord, message: &MessageRef| {
+        discord.keep_beside(message, "#1 deploy", "deployment-1.txt", "all of it".to_owned()).await
+    };
+    let first = server.discord.post(&room(), &reply("done"), "1").await.unwrap();
+    fake.fail_next("POST /channels/901/messages", 500, 0);
+    keep(&server.discord, &first).await.unwrap_err();
+    keep(&server.discord, &first).await.unwrap();
+    keep(&server.discord, &first).await.unwrap();
+    // Another life knows nothing of it, and Discord itself not for long.
+    fake.forget_nonces();
+    let later = Discord::new(parts(fake)).unwrap();
+    keep(&later, &first).await.unwrap();
+    let beside = fake.beside(number(&first));
+    assert!(beside.len() == 1 && beside[0].files[0].contains("all of it"), "{beside:?}");
+
+    let second = server.discord.post(&room(), &reply("done too"), "2").await.unwrap();
+    for _ in 0..2 {
+        let threads = format!("POST /channels/901/messages/{}/threads", number(&second));
+        fake.fail_next(&threads, 403, 50_013);
+        keep(&later, &second).await.unwrap();
+        fake.forget_nonces();
+    }
+    let files: Vec<_> = fake.of_the_bot().into_iter().filter(|(_, said)| !said.files.is_empty()).collect();
+    assert!(files.len() == 1 && files[0].0 > number(&second), "{files:?}");
+}
+
+#[tokio::test]
+async fn what_nobody_has_heard_of_yet_is_passed_over() {
+    let server = Server::new().await;
+    let mut events = heard(&server.discord, None).await;
+    let fake = &server.fake;
+    fake.happens("SOMETHING_NEW", json!({"of": ["the", "future"]}));
+    fake.happens("MESSAGE_CREATE", json!({"not": "a message"}));
+    let post = server.discord.post(&room(), &reply("approve?"), "1").await.unwrap();
+    fake.happens(
+        "MESSAGE_REACTION_ADD",
+        json!({"user_id": "101", "channel_id": "901", "message_id": post.id, "guild_id": "900", "emoji": {"id": "5", "name": "ship"}}),
+    );
+    fake.say("anna", "!status");
+    assert_eq!(said(&mut events).await, "!status");
+    assert_eq!(fake.connections(), (1, 0));
 }
 
 #[tokio::test]
@@ -347,8 +407,19 @@ async fn a_check_says_what_is_missing() {
     server.fake.permit(true, permissions());
     assert_eq!(
         checks().await,
-        ["token: the bot is user-42", "intents: the bot may read messages", "discord:901: #deploys of Example"]
+        [
+            "token: the bot is user-42",
+            "intents: the bot may read messages",
+            "clock: it goes with Discord's",
+            "discord:901: #deploys of Example"
+        ]
     );
+    fn late() -> Timestamp {
+        Timestamp::now() - SignedDuration::from_mins(2)
+    }
+    let slow = Discord::new(Parts { now: late, ..parts(&server.fake) }).unwrap().check().await;
+    let clock = slow.into_iter().find(|checked| checked.what == "clock").unwrap().is.unwrap_err();
+    assert!(clock.starts_with("this machine's clock is 1") && clock.contains(" s behind Discord's: switch time"), "{clock}");
     // All but Embed Links and Attach Files.
     server.fake.permit(false, permissions() & !(1 << 14) & !(1 << 15));
     let wrong = checks().await;
@@ -356,7 +427,7 @@ async fn a_check_says_what_is_missing() {
         wrong[1].contains("NO, the bot reads only messages that mention it")
             && wrong[1].contains("switch on Message Content Intent")
     );
-    assert!(wrong[2].contains("the bot misses: Embed Links, Attach Files; give its role these permissions there"), "{}", wrong[2]);
+    assert!(wrong[3].contains("the bot misses: Embed Links, Attach Files; give its role these permissions there"), "{}", wrong[3]);
     server.fake.fail_next("GET /users/@me", 401, 0);
     let refused = checks().await;
     assert!(refused.len() == 1 && refused[0].contains("set SHIPMATE_DISCORD_TOKEN to the newest one"), "{refused:?}");

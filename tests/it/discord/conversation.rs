@@ -54,7 +54,10 @@ struct Talk {
 
 impl Talk {
     async fn new() -> Talk {
-        let server = Server::new().await;
+        Talk::begun(Server::new().await).await
+    }
+
+    async fn begun(server: Server) -> Talk {
         assert_eq!((server.fake.user("anna"), server.fake.user("carl")), (100, 101));
         server.fake.give_role("carl", 7);
         let mut talk = Talk { server, play: Play::new(FLEET) };
@@ -168,7 +171,10 @@ async fn a_vote_that_is_told_after_it_was_taken_back_starts_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slash_commands_suggest_and_buttons_count_like_typed_words() {
-    let talk = Talk::new().await;
+    let server = Server::new().await;
+    // They are offered again if Discord doesn't take them.
+    server.fake.fail_next("PUT /applications", 503, 0);
+    let talk = Talk::begun(server).await;
     let fake = talk.fake();
     for (tag, outcome) in
         [("build-41", BuildOutcome::Succeeded), ("build-42", BuildOutcome::Failed), ("build-43", BuildOutcome::Succeeded)]
@@ -177,6 +183,11 @@ async fn slash_commands_suggest_and_buttons_count_like_typed_words() {
     }
     fake.until("the slash commands", |fake| fake.commands().contains(&"deploy".to_owned()).then_some(())).await;
     assert_eq!(fake.types("anna", "deploy", &[], "app", "an").await, ["antisocial"]);
+    // In a channel where the bot isn't, nobody learns of anything.
+    assert!(fake.types_in(902, ("mallory", "deploy"), &[], "app", "").await.is_empty());
+    let told = fake.slash_in(902, "carl", "deploy", &[("app", "antisocial"), ("tag", "build-43")]).await;
+    assert!(told["data"]["content"].as_str().unwrap().contains("I don't listen in this channel"), "{told}");
+    assert_eq!(told["data"]["flags"], 64, "only whoever asked sees it");
     let tags = fake.types("anna", "deploy", &[("app", "antisocial")], "tag", "").await;
     assert_eq!(tags, ["build-43", "build-41", "build-42"], "the newest good ones first");
     assert_eq!(fake.types("anna", "deploy", &[("app", "antisocial")], "tag", "41").await, ["build-41"]);
@@ -191,6 +202,8 @@ async fn slash_commands_suggest_and_buttons_count_like_typed_words() {
     assert_eq!(told["data"]["content"], "`!deploy antisocial --tag production`");
     // Whoever asked can't, by a click neither; whoever may is enough.
     assert_eq!(fake.click("anna", call, "Approve").await["type"], 6);
+    let told = fake.click_elsewhere("carl", 902, call, "run approve 1").await;
+    assert!(told["data"]["content"].as_str().unwrap().contains("I don't listen in this channel"), "{told}");
     fake.sees(&["whoever asked can't approve it too"]).await;
     fake.click("carl", call, "Approve").await;
     fake.sees(&["#1 antisocial production runs build-43"]).await;

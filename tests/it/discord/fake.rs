@@ -64,6 +64,8 @@ struct State {
     /// Why nothing may be done in the channel: status and code.
     forbids: Option<(u16, u64)>,
     limits: Option<Limits>,
+    /// Until when nobody may ask for anything, and how often somebody did all the same.
+    enough: Option<(Instant, usize)>,
     /// The names of the threads, by their messages.
     threads: BTreeMap<u64, String>,
     /// The slash commands, and what the bot answered to which interaction.
@@ -228,30 +230,57 @@ impl Fake {
             whole
         };
         let data = json!({"custom_id": button["custom_id"], "component_type": 2});
-        self.interact(who, 3, data, Some(whole)).await
+        self.interact(who, CHANNEL, 3, data, Some(whole)).await
+    }
+
+    /// A person clicks a button with this name, in another channel.
+    pub async fn click_elsewhere(&self, who: &str, channel: u64, message: u64, name: &str) -> Value {
+        let mut whole = {
+            let state = self.state();
+            state.shown(message, &state.messages[&message])
+        };
+        whole["channel_id"] = json!(channel.to_string());
+        self.interact(who, channel, 3, json!({"custom_id": name, "component_type": 2}), Some(whole)).await
     }
 
     /// A person uses a slash command.
     pub async fn slash(&self, who: &str, name: &str, options: &[(&str, &str)]) -> Value {
+        self.slash_in(CHANNEL, who, name, options).await
+    }
+
+    /// The same in a channel.
+    pub async fn slash_in(&self, channel: u64, who: &str, name: &str, options: &[(&str, &str)]) -> Value {
         let options: Vec<Value> = options.iter().map(|(name, value)| json!({"name": name, "type": 3, "value": value})).collect();
-        self.interact(who, 2, json!({"id": "5", "name": name, "type": 1, "options": options}), None).await
+        self.interact(who, channel, 2, json!({"id": "5", "name": name, "type": 1, "options": options}), None).await
     }
 
     /// A person types into a field of a slash command, after others; the values that are suggested.
     pub async fn types(&self, who: &str, name: &str, options: &[(&str, &str)], field: &str, begun: &str) -> Vec<String> {
+        self.types_in(CHANNEL, (who, name), options, field, begun).await
+    }
+
+    /// The same in a channel.
+    pub async fn types_in(
+        &self,
+        channel: u64,
+        (who, name): (&str, &str),
+        options: &[(&str, &str)],
+        field: &str,
+        begun: &str,
+    ) -> Vec<String> {
         let mut all: Vec<Value> = options.iter().map(|(name, value)| json!({"name": name, "type": 3, "value": value})).collect();
         all.push(json!({"name": field, "type": 3, "value": begun, "focused": true}));
-        let told = self.interact(who, 4, json!({"id": "5", "name": name, "type": 1, "options": all}), None).await;
+        let told = self.interact(who, channel, 4, json!({"id": "5", "name": name, "type": 1, "options": all}), None).await;
         let choices = told["data"]["choices"].as_array().unwrap();
         choices.iter().map(|choice| choice["value"].as_str().unwrap().to_owned()).collect()
     }
 
-    async fn interact(&self, who: &str, kind: u64, data: Value, message: Option<Value>) -> Value {
+    async fn interact(&self, who: &str, channel: u64, kind: u64, data: Value, message: Option<Value>) -> Value {
         let user = self.user(who);
         let id = self.state().number();
         let mut event = json!({
             "id": id.to_string(), "application_id": "77", "type": kind, "token": "secret-of-it", "version": 1, "data": data,
-            "channel_id": CHANNEL.to_string(), "guild_id": GUILD.to_string(), "locale": "en-US", "guild_locale": "en-US",
+            "channel_id": channel.to_string(), "guild_id": GUILD.to_string(), "locale": "en-US", "guild_locale": "en-US",
             "entitlements": [], "attachment_size_limit": 1, "app_permissions": "0", "authorizing_integration_owners": {},
             "member": {"user": self::user(user, false), "roles": [], "deaf": false, "mute": false, "flags": 0, "permissions": "0",
                        "joined_at": "2026-01-01T00:00:00Z"},
@@ -467,6 +496,16 @@ impl Fake {
         self.state().limits.as_mut().unwrap().secret = true;
     }
 
+    /// For so long nothing may be asked for at all; nobody who asks is told beforehand.
+    pub fn has_enough(&self, for_so_long: Duration) {
+        self.state().enough = Some((Instant::now() + for_so_long, 0));
+    }
+
+    /// How many requests came meanwhile.
+    pub fn asked_too_soon(&self) -> usize {
+        self.state().enough.map_or(0, |(_, asked)| asked)
+    }
+
     /// How many requests came too early.
     pub fn refused(&self) -> usize {
         self.state().limits.as_ref().map_or(0, |limits| limits.refused)
@@ -475,6 +514,11 @@ impl Fake {
     /// As Discord does after some minutes.
     pub fn forget_nonces(&self) {
         self.state().nonces.clear();
+    }
+
+    /// Something happens that nobody has heard of yet.
+    pub fn happens(&self, name: &str, data: Value) {
+        self.state().emit(name, data);
     }
 
     /// Delivers the last events of all sessions again.
@@ -789,8 +833,15 @@ async fn admit(Part(fake): Part<Fake>, request: Request, next: Next) -> Response
             let (_, status, body) = state.faults.remove(at);
             return (StatusCode::from_u16(status).unwrap(), Json(body)).into_response();
         }
+        let now = Instant::now();
+        if let Some((until, asked)) = state.enough.as_mut().filter(|(until, _)| *until > now) {
+            *asked += 1;
+            let after = until.duration_since(now).as_secs_f64();
+            let body = Json(json!({"message": "You are being rate limited.", "retry_after": after, "global": true}));
+            let headers = [("retry-after", format!("{after:.3}")), ("x-ratelimit-global", "true".to_owned())];
+            return (StatusCode::TOO_MANY_REQUESTS, headers, body).into_response();
+        }
         if let Some(limits) = state.limits.as_mut().filter(|_| changes) {
-            let now = Instant::now();
             limits.spent.retain(|at| now.duration_since(*at) < limits.within);
             let reset = limits.spent.first().map_or(limits.within, |first| limits.within - now.duration_since(*first));
             if limits.spent.len() >= limits.burst {
@@ -981,7 +1032,7 @@ async fn create(Part(fake): Part<Fake>, Path(channel): Path<u64>, headers: Heade
 }
 
 async fn list(Part(fake): Part<Fake>, Path(channel): Path<u64>, Query(query): Query<HashMap<String, String>>) -> Response {
-    if channel != CHANNEL {
+    if channel != CHANNEL && !fake.state().threads.contains_key(&channel) {
         return error(404, 10003, "Unknown Channel");
     }
     let number = |name: &str| query.get(name).and_then(|text| text.parse::<u64>().ok());

@@ -27,3 +27,13 @@ fn a_messages_number_says_when_it_was_written() {
     assert_eq!(written_at(first_at(written_at(message))), written_at(message));
     assert_eq!(first_at(Timestamp::UNIX_EPOCH), MessageId::new(1));
 }
+
+#[test]
+fn few_sessions_are_begun_in_a_short_time() {
+    let (mut sessions, begin) = (Sessions::default(), Instant::now());
+    // serenity begins one every five seconds.
+    let mut refused = (0..20).map(|n| sessions.are_too_many(begin + Duration::from_secs(5 * n)));
+    assert_eq!(refused.position(|refused| refused), Some(IDENTIFIES));
+    drop(refused);
+    assert!(!sessions.are_too_many(begin + Duration::from_secs(1000)));
+}

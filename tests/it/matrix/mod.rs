@@ -4,6 +4,7 @@ mod adapter;
 #[cfg(feature = "discord")]
 mod both;
 mod conversation;
+mod missed;
 mod people;
 mod server;
 mod wire;

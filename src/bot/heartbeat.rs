@@ -17,16 +17,18 @@ pub(super) fn last_beat(file: Option<&Path>) -> Option<Timestamp> {
 }
 
 impl Bot {
-    /// Writes it every now and then.
+    /// Writes it every now and then, and how far the chats have come.
     pub(super) async fn beat(self) {
-        let Some(file) = self.heartbeat.clone() else { return };
         loop {
-            // Aside first: on a full disk the old one must not be lost for a new one that can't be written.
-            let aside = file.with_extension("new");
-            let kept = fs::write(&aside, self.now().to_string()).and_then(|()| fs::rename(&aside, &file));
-            if let Err(error) = kept {
-                tracing::warn!(file = %file.display(), %error, "the time of the last sign of life can't be kept");
+            if let Some(file) = &self.heartbeat {
+                // Aside first: on a full disk the old one must not be lost for a new one that can't be written.
+                let aside = file.with_extension("new");
+                let kept = fs::write(&aside, self.now().to_string()).and_then(|()| fs::rename(&aside, file));
+                if let Err(error) = kept {
+                    tracing::warn!(file = %file.display(), %error, "the time of the last sign of life can't be kept");
+                }
             }
+            self.keep_marks().await;
             tokio::time::sleep(EVERY).await;
         }
     }

@@ -58,8 +58,12 @@ impl Bot {
             let (chat, to) = (chat.clone(), to.clone());
             // A chat may have been away for a while when the last run ended.
             let since = self.last_beat.map(|beat| beat - LOOK_BACK);
+            let marks = self.ledger.marks(&chat.rooms()).unwrap_or_else(|error| {
+                self.fail(&error);
+                BTreeMap::new()
+            });
             tokio::spawn(self.guarded("a chat's listener", async move {
-                if let Err(error) = chat.listen(to, since).await {
+                if let Err(error) = chat.listen_from(to, marks, since).await {
                     tracing::error!(%error, "a chat can't be listened to");
                 }
             }));
@@ -89,6 +93,10 @@ impl Bot {
                 ChatEvent::Unreadable { message, author } => self.unreadable(message, author).await,
                 ChatEvent::Announced { message, text } => self.announced(&message, &text).await,
                 ChatEvent::Connected { room } => self.look_soon(&room),
+                ChatEvent::NotRead { room, before } => self.not_read(room, before).await,
+                // It waits for the reactions before it. If there is no room for it, a later one counts.
+                ChatEvent::UpTo { .. } if !self.stopping.is_cancelled() => drop(reactions.try_send(event)),
+                ChatEvent::UpTo { .. } => {}
                 ChatEvent::Closed => break Heard::Goodbye,
             }
         };
@@ -137,6 +145,13 @@ impl Bot {
             Ok(_) => {}
             Err(error @ LedgerError::Unfit(_)) => tracing::warn!(%error, "a message that can't be read was passed over"),
             Err(error) => self.fail(&error),
+        }
+    }
+
+    /// Nobody knows what was said there before.
+    async fn not_read(&self, room: RoomId, before: Timestamp) {
+        if let Err(error) = self.ledger.tell(Notice::NotRead { before }, Some(room), self.now()).await {
+            self.fail(&error);
         }
     }
 

@@ -15,6 +15,7 @@ mod heartbeat;
 mod intake;
 mod links;
 mod listen;
+mod marks;
 mod menu;
 pub mod news;
 mod parts;
@@ -93,6 +94,8 @@ pub struct Inner {
     heartbeat: Option<PathBuf>,
     /// When the last run was alive for the last time, if that is known.
     last_beat: Option<Timestamp>,
+    /// How far what people said is dealt with.
+    marks: marks::Marks,
     clock: Clock,
     /// Held while a room gets a post that isn't recorded yet: whoever answers to it at once must find it.
     posting: BTreeMap<RoomId, tokio::sync::Mutex<()>>,
@@ -174,6 +177,7 @@ impl Bot {
             habits: parts.habits,
             last_beat: heartbeat::last_beat(parts.heartbeat.as_deref()),
             heartbeat: parts.heartbeat,
+            marks: marks::Marks::default(),
             clock: parts.clock,
             run_again: Mutex::default(),
             unseen: Mutex::default(),
@@ -222,6 +226,9 @@ impl Bot {
         }
         housekeeping.iter().for_each(tokio::task::JoinHandle::abort);
         views.finish().await;
+        if !self.broken.is_cancelled() {
+            self.keep_marks().await;
+        }
         if self.broken.is_cancelled() { End::Broken } else { End::Stopped }
     }
 

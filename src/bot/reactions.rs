@@ -76,10 +76,10 @@ impl Bot {
                 match (self.reacted(&to, &author, &emoji).await?, room.clone().try_acquire_owned()) {
                     (Ok(what), _) => self.became(&to, what).await,
                     (Err(errand), Ok(permit)) => {
-                        let bot = self.clone();
+                        let (bot, beside) = (self.clone(), self.marks.beside());
                         errands.spawn(self.guarded("an emoji's command", async move {
                             bot.run_errand(errand, &to, &author).await;
-                            drop(permit);
+                            drop((permit, beside));
                         }));
                     }
                     (Err(_), Err(_)) => {
@@ -93,7 +93,9 @@ impl Bot {
                 self.became(&to, Became::Ignored).await;
             }
             ChatEvent::Deleted { message } => self.votes_lost(&message).await?,
+            ChatEvent::UpTo { room, mark } => self.marks.up_to(room, mark),
             ChatEvent::Connected { .. }
+            | ChatEvent::NotRead { .. }
             | ChatEvent::Message(_)
             | ChatEvent::Unreadable { .. }
             | ChatEvent::Announced { .. }

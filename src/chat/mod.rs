@@ -17,7 +17,7 @@ pub mod menu;
 pub mod news;
 pub mod text;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -75,6 +75,21 @@ pub enum ChatEvent {
     Connected {
         /// Which room.
         room: RoomId,
+    },
+    /// More was written while nobody listened than is read back.
+    NotRead {
+        /// Where.
+        room: RoomId,
+        /// What was written before this is never passed on.
+        before: Timestamp,
+    },
+    /// All of a room up to this point was passed on: whoever listens next may go on from there. Chats that don't know such points
+    /// never say it.
+    UpTo {
+        /// Which room.
+        room: RoomId,
+        /// The platform's own word for the point.
+        mark: String,
     },
     /// The people were there and have gone for good (end of the terminal's input): the bot does what they said, and ends. A chat
     /// in which nobody ever was just ends its listener.
@@ -215,6 +230,18 @@ pub trait Chat: Send + Sync {
     /// Passes on what people do, each once and in order, until the receiver or the chat closes. A chat that keeps messages passes on
     /// too what was written after `since`, while nobody listened; the bot knows what it heard before. `None` = from now on.
     async fn listen(&self, to: mpsc::Sender<ChatEvent>, since: Option<Timestamp>) -> Result<(), ChatError>;
+
+    /// The same after a life in which the chat told with [`ChatEvent::UpTo`] how far it had come in some rooms: what was written
+    /// there after these `marks` is passed on, whatever it says of its time. `since` is for the other rooms, and for those whose
+    /// mark the service doesn't know any more.
+    async fn listen_from(
+        &self,
+        to: mpsc::Sender<ChatEvent>,
+        _marks: BTreeMap<RoomId, String>,
+        since: Option<Timestamp>,
+    ) -> Result<(), ChatError> {
+        self.listen(to, since).await
+    }
 
     /// Shows a reply. The same `key` is never shown twice, even when the bot died between showing it and noting that.
     async fn post(&self, room: &RoomId, reply: &Reply, key: &str) -> Result<MessageRef, ChatError>;

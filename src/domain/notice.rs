@@ -79,6 +79,11 @@ pub enum Notice {
         /// Who wrote it.
         author: Account,
     },
+    /// More was written while the bot was away than it reads back.
+    NotRead {
+        /// What was written before this was not read.
+        before: Timestamp,
+    },
     /// The hosts differ from the record.
     Drift {
         /// The app.
@@ -151,7 +156,11 @@ impl Notice {
             | Notice::BakeFailed { id, .. }
             | Notice::NotReverted { id, .. }
             | Notice::Baked { id } => About::Deployment(*id),
-            Notice::Back { .. } | Notice::Stale { .. } | Notice::Unreadable { .. } | Notice::Head { .. } => About::All,
+            Notice::Back { .. }
+            | Notice::Stale { .. }
+            | Notice::Unreadable { .. }
+            | Notice::NotRead { .. }
+            | Notice::Head { .. } => About::All,
         }
     }
 }

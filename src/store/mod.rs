@@ -38,6 +38,7 @@ mod sled;
 mod summary;
 mod told;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -200,6 +201,11 @@ pub enum Fact {
         /// The only room that is told; `None` = all.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         only: Option<RoomId>,
+    },
+    /// All that people said in rooms up to a point is dealt with, or recorded.
+    HeardUpTo {
+        /// The points, in the words of the chats, by room.
+        marks: BTreeMap<RoomId, String>,
     },
     /// A room is shown posts from now on; what was posted before it doesn't get.
     RoomOpened {

@@ -72,6 +72,11 @@ pub(super) fn project(
         }
         Fact::Heard { message } => heard(rows, seq, message)?,
         Fact::Answered { message } => answered(rows, message)?,
+        Fact::HeardUpTo { marks } => {
+            for (room, mark) in marks {
+                rows.put_json(rows::heard_up_to(room), mark)?;
+            }
+        }
         Fact::Deployment { id, event } => return deployment(rows, open, (seq, at), *id, event).map(Some),
         Fact::RoomOpened { room } => {
             let newest = counts(rows)?.posts;
@@ -172,6 +177,7 @@ fn told(rows: &mut Overlay<'_>, (seq, at): (u64, Timestamp), notice: &Notice) ->
         }
         Notice::Emergency { .. }
         | Notice::Back { .. }
+        | Notice::NotRead { .. }
         | Notice::BakeFailed { .. }
         | Notice::NotReverted { .. }
         | Notice::Overtaken { .. }

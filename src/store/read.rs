@@ -206,6 +206,22 @@ impl Ledger {
         })
     }
 
+    /// The points up to which all that people said in these rooms is dealt with or recorded, where they are known.
+    ///
+    /// # Errors
+    /// When the ledger failed, or the store is damaged.
+    pub fn marks(&self, rooms: &[RoomId]) -> Result<BTreeMap<RoomId, String>, LedgerError> {
+        self.read(|stored| {
+            let mut marks = BTreeMap::new();
+            for room in rooms {
+                if let Some(mark) = stored.get_json(&rows::heard_up_to(room))? {
+                    marks.insert(room.clone(), mark);
+                }
+            }
+            Ok(marks)
+        })
+    }
+
     /// The commands that wait for an answer, the oldest first.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! The rules are checked by the committer's thread, in the order in which the facts are appended, so two callers can't both find
 //! a lock free or a build unknown.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -149,6 +150,29 @@ impl Ledger {
             };
             if writer.rows.get(&rows::inbox(rows::number(&seq)?))?.is_some() {
                 writer.append(at, &Fact::Answered { message })?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Records that all that people said in these rooms is dealt with or recorded up to these points. Nothing happens if that is
+    /// known.
+    ///
+    /// # Errors
+    /// When nothing can be recorded any more, or a room's id or a point is unfit.
+    pub async fn heard_up_to(&self, mut marks: BTreeMap<RoomId, String>, at: Timestamp) -> Result<(), LedgerError> {
+        for (room, mark) in &marks {
+            fit(&MessageRef { room: room.clone(), id: mark.clone() })?;
+        }
+        self.submit(move |writer| {
+            for (room, mark) in std::mem::take(&mut marks) {
+                if writer.rows.get_json::<String>(&rows::heard_up_to(&room))?.as_ref() != Some(&mark) {
+                    marks.insert(room, mark);
+                }
+            }
+            if !marks.is_empty() {
+                writer.append(at, &Fact::HeardUpTo { marks })?;
             }
             Ok(())
         })

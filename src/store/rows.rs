@@ -14,6 +14,7 @@
 //! | `l` app environment | who holds the lock, and which stuck ones it took it over from |
 //! | `r` app environment role host | what a target runs and goes back to |
 //! | `i` seq | a message that waits for an answer |
+//! | `u` room | how far what people said there is dealt with |
 //! | `x` app environment | the lock that a person or the policy put on it |
 //! | `a` account | the person whom it was linked to |
 //! | `w` app environment | the build that is to be deployed there by itself |
@@ -217,6 +218,10 @@ pub(super) fn inbox(seq: u64) -> Key {
 
 pub(super) fn all_inbox() -> Range<Key> {
     all(vec![b'i'])
+}
+
+pub(super) fn heard_up_to(room: &RoomId) -> Key {
+    key(b'u', &[room.0.as_bytes()])
 }
 
 /// The page that a post is on, and its place there.

@@ -103,6 +103,7 @@ impl Ledger {
                 | Fact::Deployment { .. }
                 | Fact::Linked { .. }
                 | Fact::Unlinked { .. }
+                | Fact::HeardUpTo { .. }
                 | Fact::RoomOpened { .. }
                 | Fact::Posted { .. }
                 | Fact::Settled { .. } => return Ok(None),

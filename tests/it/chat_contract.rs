@@ -89,9 +89,28 @@ async fn listen(people: &impl People) -> mpsc::Receiver<ChatEvent> {
 
 /// What a chat hears in its one room, after it told that the room is there.
 pub async fn heard(chat: Arc<dyn Chat>, room: &RoomId, since: Option<Timestamp>) -> mpsc::Receiver<ChatEvent> {
-    let (to, mut events) = mpsc::channel(1000);
+    let (to, told) = mpsc::channel(1000);
     tokio::spawn(async move { chat.listen(to, since).await });
+    let mut events = without_marks(told);
     assert_eq!(soon(events.recv()).await, Some(ChatEvent::Connected { room: room.clone() }));
+    events
+}
+
+/// What a chat tells of people, and not how far it has come.
+pub fn without_marks(mut told: mpsc::Receiver<ChatEvent>) -> mpsc::Receiver<ChatEvent> {
+    let (to, events) = mpsc::channel(1000);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                () = to.closed() => return,
+                event = told.recv() => match event {
+                    Some(ChatEvent::UpTo { .. }) => {}
+                    Some(event) => drop(to.send(event).await),
+                    None => return,
+                },
+            }
+        }
+    });
     events
 }
 

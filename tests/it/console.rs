@@ -230,6 +230,7 @@ async fn what_is_taken_back_and_what_is_deleted_shows() {
             ChatEvent::Announced { .. } => unreachable!("nobody has webhooks here"),
             ChatEvent::Unreadable { message, author } => format!("unreadable {} {author}", message.id),
             ChatEvent::Closed => "closed".to_owned(),
+            ChatEvent::NotRead { .. } | ChatEvent::UpTo { .. } => "what only other chats tell".to_owned(),
         });
     }
     let (anna, bert) = ("terminal:anna", "terminal:bert");

@@ -1,8 +1,9 @@
 //! What rooms are told beside builds and deployments.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
-use super::{ago, between, code, line, lines, lock_ends, lock_put_on, lock_taken_off, not_counted, span, text};
+use super::{ago, between, clock, code, line, lines, lock_ends, lock_put_on, lock_taken_off, not_counted, span, text};
 use crate::bot::votes::Emojis;
 use crate::chat::{Block, Reply, Tone};
 use crate::domain::message::{Account, Message};
@@ -43,6 +44,7 @@ fn notice(notice: &Notice, at: Timestamp, emojis: &Emojis, prefix: &Prefix) -> R
         Notice::Back { since, going_on, waiting, stuck } => back(*since, at, [going_on, waiting, stuck], prefix),
         Notice::Stale { messages } => stale(messages, at, emojis),
         Notice::Unreadable { author, .. } => unreadable(author, prefix),
+        Notice::NotRead { before } => not_read(*before, at, prefix),
         Notice::Drift { app, environment, lines: differs, .. } => super::drift(app, environment, differs),
         Notice::DriftOver { app, environment } => line(Tone::Good, format!("{app} {environment} is as recorded again")),
         Notice::BakeFailed { id, by: Some(by), why } => {
@@ -75,6 +77,16 @@ fn unreadable(author: &Account, prefix: &Prefix) -> Reply {
     Reply {
         body: lines([why.to_owned(), whose]).collect(),
         ..line(Tone::Warning, format!("I could not read that, {}", text(&author.0)))
+    }
+}
+
+/// More was written while the bot was away than it reads back.
+fn not_read(before: Timestamp, now: Timestamp, prefix: &Prefix) -> Reply {
+    let when = format!("{} ({})", clock(before, &TimeZone::UTC), ago(before, now));
+    let advice = format!("Whoever typed a command before that ({}…) and still means it, type it again.", code(prefix.typed("")));
+    Reply {
+        body: lines([advice]).collect(),
+        ..line(Tone::Warning, format!("so much was written while I was away that I did not read what is from before {when}"))
     }
 }
 

@@ -11,6 +11,11 @@ pub(super) fn is_unknown_token(error: &Error) -> bool {
     matches!(error.client_api_error_kind(), Some(ErrorKind::UnknownToken(_)))
 }
 
+/// Whether the bot's session has only run out: who logs in again goes on with the same device.
+pub(super) fn has_run_out(error: &Error) -> bool {
+    matches!(error.client_api_error_kind(), Some(ErrorKind::UnknownToken(data)) if data.soft_logout)
+}
+
 /// Whether the homeserver says that there is no such thing.
 pub(super) fn is_unknown(error: &Error) -> bool {
     matches!(error.client_api_error_kind(), Some(ErrorKind::NotFound))
@@ -47,6 +52,9 @@ pub(super) fn of_http(error: &HttpError) -> String {
         HttpError::Reqwest(error) => format!("the homeserver can't be reached: {}", innermost(error)),
         HttpError::Cached(error) => of_http(error),
         other => match (other.client_api_error_kind(), other.as_client_api_error()) {
+            (Some(ErrorKind::UnknownToken(data)), _) if data.soft_logout => {
+                "the bot's session has run out: give it its password, or a new token of the same device, and restart it".to_owned()
+            }
             (Some(ErrorKind::UnknownToken(_)), _) => "the homeserver doesn't accept the bot's session any more: somebody ended it. Stop the \
                  bot, move the folder `matrix` of its store away, and start it with its password or a new token, and with its recovery key"
                 .to_owned(),

@@ -10,19 +10,23 @@ use super::read;
 use crate::domain::message::Doubt;
 
 /// How much the homeserver's clock may differ from ours before that is made up for.
-const SKEW: SignedDuration = SignedDuration::from_secs(30);
+pub(super) const SKEW: SignedDuration = SignedDuration::from_secs(30);
 
-/// When an event was written, by our clock: where the homeserver's differs, its age says it. Never later than now.
+/// When an event was written that has just come in. Never later than now.
 pub(super) fn written(event: &TimelineEvent, now: Timestamp) -> Timestamp {
+    claimed(event, now).min(now)
+}
+
+/// When an event was written, as far as the homeservers are to be believed, by our clock: where ours differs, its age says it.
+pub(super) fn claimed(event: &TimelineEvent, now: Timestamp) -> Timestamp {
     let unsigned = event.raw().get_field::<Value>("unsigned").ok().flatten();
     let age = unsigned.and_then(|unsigned| unsigned.get("age")?.as_i64()).filter(|age| *age >= 0);
     let by_age = age.and_then(|age| now.checked_sub(SignedDuration::from_millis(age)).ok());
-    let written = match (origin(event), by_age) {
+    match (origin(event), by_age) {
         // An answer takes its time, so the age is never exact.
         (Some(origin), Some(by_age)) if origin.duration_since(by_age).abs() <= SKEW => origin,
         (origin, by_age) => by_age.or(origin).unwrap_or(now),
-    };
-    written.min(now)
+    }
 }
 
 /// When an event was written, as its author's homeserver says.

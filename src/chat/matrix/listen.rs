@@ -2,7 +2,7 @@
 //!
 //! One task does it all, in order. The SDK takes note of an answer before anybody has seen it, so an answer may be lost with the
 //! process: at each start, and whenever the homeserver leaves something out, the newest messages are fetched back to the last one
-//! that was passed on. What comes twice is passed on once.
+//! that was passed on. What comes twice is passed on once. The bot is told how far that is, and tells it at the next start.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,21 +10,23 @@ use std::time::Duration;
 use jiff::Timestamp;
 use matrix_sdk::config::SyncSettings;
 use matrix_sdk::deserialized_responses::{TimelineEvent, TimelineEventKind};
+use matrix_sdk::ruma::events::room::message::OriginalSyncRoomMessageEvent;
 use matrix_sdk::ruma::events::room::redaction::SyncRoomRedactionEvent;
 use matrix_sdk::ruma::events::{AnySyncMessageLikeEvent, AnySyncTimelineEvent, SyncMessageLikeEvent};
-use matrix_sdk::ruma::{OwnedRoomId, UserId};
+use matrix_sdk::ruma::{OwnedEventId, OwnedRoomId, UserId};
 use matrix_sdk::sync::SyncResponse;
 use matrix_sdk::{Client, Room};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::errors::{is_unknown_token, trouble};
+use super::errors::{has_run_out, is_unknown_token, trouble};
 use super::event::{doubt, is_edited, is_encrypted_message, written};
-use super::place::{Place, missed};
+use super::missed::missed;
+use super::place::Place;
 use super::read::{self, Read};
-use super::{Matrix, account, session};
+use super::{Login, Matrix, account, session};
 use crate::chat::ChatEvent;
-use crate::domain::message::Message;
+use crate::domain::message::{Message, RoomId};
 
 /// How long the homeserver may wait with an answer while nothing happens.
 const LONG_POLL: Duration = Duration::from_secs(25);
@@ -37,9 +39,16 @@ const RETRY_LIMIT: Duration = Duration::from_secs(60);
 const FETCH_AGAIN: Duration = Duration::from_secs(15);
 
 /// Listens until nobody wants to hear any more.
-pub(super) async fn listen(matrix: &Matrix, to: mpsc::Sender<ChatEvent>, since: Option<Timestamp>) {
+pub(super) async fn listen(
+    matrix: &Matrix,
+    to: mpsc::Sender<ChatEvent>,
+    marks: &BTreeMap<RoomId, String>,
+    since: Option<Timestamp>,
+) {
     let begin = since.unwrap_or_else(matrix.parts().now);
-    let places = matrix.0.rooms.iter().map(|(name, id)| (id.clone(), Place::new(name.clone(), begin))).collect();
+    let mark = |room: &RoomId| marks.get(room).and_then(|mark| OwnedEventId::try_from(mark.as_str()).ok());
+    let place = |(name, id): (&RoomId, &OwnedRoomId)| (id.clone(), Place::new(name.clone(), mark(name), begin));
+    let places = matrix.0.rooms.iter().map(place).collect();
     let mut ears = Ears { matrix, to: to.clone(), places, names: Vec::new() };
     tokio::select! {
         () = to.closed() => {}
@@ -55,10 +64,38 @@ struct Ears<'a> {
     names: Vec<String>,
 }
 
+/// What a message means to the bot.
+enum Meaning {
+    /// A person says this.
+    Said {
+        /// What.
+        text: String,
+        /// It is said to the bot.
+        is_command: bool,
+    },
+    /// It may announce a build.
+    Announced {
+        /// What it says.
+        text: String,
+    },
+}
+
 impl Ears<'_> {
     async fn hear(&mut self) {
-        let client = self.open().await;
-        self.names = names(&client, self.matrix.me()).await;
+        loop {
+            let client = self.open().await;
+            self.hear_as(&client).await;
+            tracing::warn!("the session in Matrix has run out; the bot logs in again, with the same device");
+            drop(client);
+            self.matrix.session_ran_out();
+            self.places.values_mut().for_each(Place::falls_behind);
+            sleep(RETRY_FIRST).await;
+        }
+    }
+
+    /// Hears the homeserver until the session has run out and another one can be had.
+    async fn hear_as(&mut self, client: &Client) {
+        self.names = names(client, self.matrix.me()).await;
         let mut retry = RETRY_FIRST;
         // The first answer comes at once: it tells which rooms are there.
         let mut wait = Duration::ZERO;
@@ -72,9 +109,10 @@ impl Ears<'_> {
                         self.places.values_mut().for_each(Place::falls_behind);
                         self.matrix.link_is(None);
                     }
-                    self.told(&client, told).await;
+                    self.told(client, told).await;
                     wait = self.wait();
                 }
+                Err(error) if has_run_out(&error) && matches!(self.matrix.parts().login, Login::Password(_)) => return,
                 Err(error) => {
                     let why = trouble(&error);
                     if is_unknown_token(&error) {
@@ -142,9 +180,15 @@ impl Ears<'_> {
                 self.catch_up(&id, &room).await;
             }
             for event in update.into_iter().flat_map(|update| &update.timeline.events) {
-                self.happened(&id, &room, event).await;
+                let written = written(event, (self.matrix.parts().now)());
+                self.happened(&id, &room, event, written).await;
             }
             self.read_late(&id, &room).await;
+            let news =
+                self.places.get_mut(&id).and_then(|place| Some((place.name.clone(), place.news((self.matrix.parts().now)())?)));
+            if let Some((room, mark)) = news {
+                self.pass(ChatEvent::UpTo { room, mark: mark.to_string() }).await;
+            }
         }
         // The next answer has them.
         session::join_invited(client, self.matrix.parts()).await;
@@ -154,7 +198,10 @@ impl Ears<'_> {
     async fn catch_up(&mut self, id: &OwnedRoomId, room: &Room) {
         let Some(place) = self.places.get_mut(id) else { return };
         let (name, connected) = (place.name.clone(), std::mem::replace(&mut place.connected, true));
-        let missed = missed(room, place).await;
+        let missed = match self.places.get(id) {
+            Some(place) => missed(room, place, |event| self.matters(place, event), (self.matrix.parts().now)()).await,
+            None => return,
+        };
         if !connected {
             self.pass(ChatEvent::Connected { room: name.clone() }).await;
         }
@@ -162,16 +209,20 @@ impl Ears<'_> {
         match missed {
             Ok(missed) => {
                 place.behind = None;
-                let begin = place.newest.is_none().then_some(place.begin);
-                for event in missed {
-                    // Only what is written from the beginning on is meant, and what was edited since isn't meant any more: if it was
-                    // heard when it was sent, it was passed on then.
-                    let is_old = begin.is_some_and(|begin| written(&event, (self.matrix.parts().now)()) < begin);
-                    if !is_old && !is_edited(&event) {
-                        self.happened(id, room, &event).await;
+                if let Some(before) = missed.cut {
+                    tracing::warn!(room = %name, %before, "more was missed than is fetched; the newest count");
+                    self.pass(ChatEvent::NotRead { room: name, before }).await;
+                }
+                for (event, written) in missed.events {
+                    // What was edited since isn't meant any more: if it was heard when it was sent, it was passed on then.
+                    if !is_edited(&event) {
+                        self.happened(id, room, &event, written).await;
                     } else if let (Some(place), Some(event)) = (self.places.get_mut(id), event.event_id()) {
                         place.passed.insert(event);
                     }
+                }
+                if let (Some(place), Some((newest, written))) = (self.places.get_mut(id), missed.newest) {
+                    place.comes_to(newest, written);
                 }
             }
             Err(error) => {
@@ -189,13 +240,34 @@ impl Ears<'_> {
         }
     }
 
-    async fn happened(&mut self, id: &OwnedRoomId, room: &Room, event: &TimelineEvent) {
+    /// Whether an event that was missed may matter to the bot: so much may be missed that the rest isn't kept.
+    fn matters(&self, place: &Place, event: &TimelineEvent) -> bool {
+        if event.kind.is_utd() {
+            return is_encrypted_message(event) && event.sender().is_some_and(|sender| self.matrix.hears(&sender));
+        }
+        match event.raw().deserialize() {
+            Ok(AnySyncTimelineEvent::MessageLike(AnySyncMessageLikeEvent::RoomMessage(SyncMessageLikeEvent::Original(
+                message,
+            )))) => match self.meaning(place, &message) {
+                Some(Meaning::Said { is_command, .. }) => is_command,
+                Some(Meaning::Announced { .. }) => true,
+                None => false,
+            },
+            Ok(AnySyncTimelineEvent::MessageLike(AnySyncMessageLikeEvent::Reaction(SyncMessageLikeEvent::Original(reaction)))) => {
+                self.matrix.hears(&reaction.sender)
+            }
+            Ok(AnySyncTimelineEvent::MessageLike(AnySyncMessageLikeEvent::RoomRedaction(_))) => true,
+            Ok(_) | Err(_) => false,
+        }
+    }
+
+    async fn happened(&mut self, id: &OwnedRoomId, room: &Room, event: &TimelineEvent, written: Timestamp) {
         let Some(place) = self.places.get_mut(id) else { return };
         let Some(event_id) = event.event_id() else { return };
-        let written = written(event, (self.matrix.parts().now)());
+        let before = place.newest.clone();
         // What was missed is looked for from the last one before the gap.
         if place.behind.is_none() {
-            place.newest = Some((event_id.clone(), written));
+            place.comes_to(event_id.clone(), written);
         }
         if !place.passed.insert(event_id.clone()) {
             return;
@@ -203,7 +275,7 @@ impl Ears<'_> {
         if let TimelineEventKind::UnableToDecrypt { utd_info, .. } = &event.kind {
             let Some(sender) = event.sender().filter(|sender| self.matrix.hears(sender)) else { return };
             // Which kind of relation it is can be read; an edit is no command anyway.
-            if is_encrypted_message(event) && place.unread.add(event_id.clone(), &sender, event, utd_info, written) {
+            if is_encrypted_message(event) && place.unread.add(event_id.clone(), &sender, event, utd_info, written, before) {
                 tracing::warn!(room = %place.name, %sender, reason = ?utd_info.reason, "a message can't be read");
                 let message = place.reference(&event_id);
                 self.pass(ChatEvent::Unreadable { message, author: account(&sender) }).await;
@@ -236,25 +308,35 @@ impl Ears<'_> {
             return;
         };
         let at = place.reference(&message.event_id);
-        let is_heard = self.matrix.hears(&message.sender);
         if let Some(root) = read::thread_of(&message.content) {
             self.matrix.remembered(|memory| memory.in_thread(&message.event_id, root));
         }
-        match read::read(&message.content, &self.names, &self.matrix.parts().prefix) {
-            Read::Said(text) if is_heard => {
-                let prefix = &self.matrix.parts().prefix;
-                let is_command = text.to_lowercase().starts_with(&prefix.to_lowercase());
+        match self.meaning(place, &message) {
+            Some(Meaning::Said { text, is_command }) => {
                 let doubt = doubt(room, event, &message.sender, is_command).await;
                 let message = Message { at, author: account(&message.sender), text, received: written, doubt };
                 self.pass(ChatEvent::Message(message)).await;
             }
+            Some(Meaning::Announced { text }) => self.pass(ChatEvent::Announced { message: at, text }).await,
+            None => {}
+        }
+    }
+
+    /// What a message means to the bot; `None` = nothing, or its author isn't heard.
+    fn meaning(&self, place: &Place, message: &OriginalSyncRoomMessageEvent) -> Option<Meaning> {
+        let parts = self.matrix.parts();
+        match read::read(&message.content, &self.names, &parts.prefix) {
+            Read::Said(text) if self.matrix.hears(&message.sender) => {
+                let is_command = text.to_lowercase().starts_with(parts.prefix.to_lowercase().trim_end());
+                Some(Meaning::Said { text, is_command })
+            }
             // What a webhook says comes from a puppet as often as from a bot.
             Read::Said(text) | Read::Noted(text)
-                if message.sender != self.matrix.me() && self.matrix.parts().announcing.contains(&place.name) =>
+                if message.sender != self.matrix.me() && parts.announcing.contains(&place.name) =>
             {
-                self.pass(ChatEvent::Announced { message: at, text }).await;
+                Some(Meaning::Announced { text })
             }
-            Read::Said(_) | Read::Noted(_) | Read::Nothing => {}
+            Read::Said(_) | Read::Noted(_) | Read::Nothing => None,
         }
     }
 

@@ -6,7 +6,8 @@
 //! | `folder` | what of that is kept, beside the SDK's own store |
 //! | `identity` | cross-signing, and recovery of it |
 //! | `listen` | from what the homeserver tells to what the bot should know, in order; what it missed is fetched |
-//! | `place` | how far each room was passed on, and what was missed since |
+//! | `place` | how far each room was passed on |
+//! | `missed` | what was missed since, and when that was written |
 //! | `event` | when an event was written, whether it was changed, who can have written it |
 //! | `unread` | messages whose keys haven't come yet |
 //! | `read` | which text says something to the bot, and who proves it |
@@ -28,6 +29,7 @@ mod folder;
 mod identity;
 mod listen;
 mod memory;
+mod missed;
 mod place;
 mod read;
 mod render;
@@ -45,7 +47,7 @@ use jiff::Timestamp;
 use matrix_sdk::Room;
 use matrix_sdk::ruma::{OwnedRoomId, OwnedUserId, UserId};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use self::memory::Memory;
@@ -125,7 +127,10 @@ struct Inner {
     parts: Parts,
     rooms: BTreeMap<RoomId, OwnedRoomId>,
     me: OwnedUserId,
-    session: OnceCell<Session>,
+    /// The session, once it is open.
+    session: Mutex<Option<Session>>,
+    /// Held by whoever opens it.
+    opening: tokio::sync::Mutex<()>,
     /// Why the session couldn't be opened, and when that is tried again, after how long a wait.
     closed: Mutex<Option<(String, Instant, Duration)>>,
     memory: Mutex<Memory>,
@@ -157,7 +162,8 @@ impl Matrix {
             parts,
             rooms,
             me,
-            session: OnceCell::new(),
+            session: Mutex::default(),
+            opening: tokio::sync::Mutex::default(),
             closed: Mutex::default(),
             memory: Mutex::new(memory),
             troubles: Mutex::default(),
@@ -188,8 +194,8 @@ impl Matrix {
 
     /// The session, which is opened if it isn't yet. After a failure it isn't tried again for a while.
     async fn session(&self) -> Result<Session, ChatError> {
-        if let Some(session) = self.0.session.get() {
-            return Ok(session.clone());
+        if let Some(session) = self.0.session() {
+            return Ok(session);
         }
         if let Some((why, again, _)) = &*self.0.closed.lock().unwrap_or_else(PoisonError::into_inner)
             && *again > Instant::now()
@@ -199,14 +205,24 @@ impl Matrix {
         let inner = self.0.clone();
         // A task of its own: whoever waits for it may give up, and half a login would leave a device behind.
         let opening = tokio::spawn(async move {
-            let open = async || session::open(&inner.parts, &inner.me).await.inspect_err(|why| inner.failed(why));
-            inner.session.get_or_try_init(open).await.cloned()
+            let _opening = inner.opening.lock().await;
+            if let Some(session) = inner.session() {
+                return Ok(session);
+            }
+            let session = session::open(&inner.parts, &inner.me).await.inspect_err(|why| inner.failed(why))?;
+            inner.session_is(Some(session.clone()));
+            Ok(session)
         });
         match opening.await {
             Ok(Ok(session)) => Ok(session),
             Ok(Err(why)) => Err(ChatError::Unavailable(why)),
             Err(broken) => Err(ChatError::Unavailable(format!("opening the session broke: {broken}"))),
         }
+    }
+
+    /// The session has run out: the next one who needs it logs in again.
+    fn session_ran_out(&self) {
+        self.0.session_is(None);
     }
 
     /// When the session may be opened again.
@@ -248,6 +264,14 @@ impl Matrix {
 }
 
 impl Inner {
+    fn session(&self) -> Option<Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn session_is(&self, session: Option<Session>) {
+        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = session;
+    }
+
     fn failed(&self, why: &str) {
         let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         let wait = closed.as_ref().map_or(RETRY_FIRST, |(_, _, wait)| (*wait * 2).min(RETRY_LIMIT));
@@ -263,7 +287,16 @@ impl Chat for Matrix {
     }
 
     async fn listen(&self, to: mpsc::Sender<ChatEvent>, since: Option<Timestamp>) -> Result<(), ChatError> {
-        listen::listen(self, to, since).await;
+        self.listen_from(to, BTreeMap::new(), since).await
+    }
+
+    async fn listen_from(
+        &self,
+        to: mpsc::Sender<ChatEvent>,
+        marks: BTreeMap<RoomId, String>,
+        since: Option<Timestamp>,
+    ) -> Result<(), ChatError> {
+        listen::listen(self, to, &marks, since).await;
         Ok(())
     }
 
@@ -297,7 +330,7 @@ impl Chat for Matrix {
 
     fn trouble(&self) -> Option<String> {
         let troubles = self.0.troubles.lock().unwrap_or_else(PoisonError::into_inner);
-        let weakness = self.0.session.get().and_then(|session| session.weakness.clone());
+        let weakness = self.0.session().and_then(|session| session.weakness);
         let rooms = troubles.rooms.iter().map(|(room, why)| format!("{room}: {why}"));
         let all: Vec<String> = troubles.link.clone().into_iter().chain(weakness).chain(rooms).collect();
         (!all.is_empty()).then(|| all.join("; "))

@@ -9,6 +9,7 @@ use std::time::Duration;
 use matrix_sdk::authentication::matrix::MatrixSession;
 use matrix_sdk::config::{RequestConfig, SyncSettings};
 use matrix_sdk::encryption::EncryptionSettings;
+use matrix_sdk::reqwest::StatusCode;
 use matrix_sdk::ruma::api::client::filter::FilterDefinition;
 use matrix_sdk::ruma::{OwnedDeviceId, OwnedUserId, UserId};
 use matrix_sdk::store::RoomLoadSettings;
@@ -66,7 +67,8 @@ pub(super) async fn open(parts: &Parts, me: &UserId) -> Result<Session, String> 
     let first = kept.is_none();
     let session = match (&parts.login, kept) {
         (Login::Token(token), kept) => Some(of_token(parts, me, token, kept, &folder).await?),
-        (Login::Password(_), kept) => kept,
+        (Login::Password(password), Some(kept)) => Some(renewed(parts, me, password, kept).await?),
+        (Login::Password(_), None) => None,
     };
     if first {
         folder.begin_anew().map_err(|error| unusable(&parts.store, &error))?;
@@ -189,6 +191,34 @@ async fn of_token(parts: &Parts, me: &UserId, token: &Secret, kept: Option<Kept>
     }
 }
 
+/// A session of the same device that counts: the homeserver may let sessions run out, and wants to see the password again then.
+async fn renewed(parts: &Parts, me: &UserId, password: &Secret, kept: Kept) -> Result<Kept, String> {
+    let (passing, homeserver) = (passing(parts).await?, &parts.homeserver);
+    let whoami = passing.http_client().get(format!("{homeserver}/_matrix/client/v3/account/whoami"));
+    let (status, said) = answer(whoami.bearer_auth(&kept.token)).await?;
+    if status.as_u16() != 401 || said.get("soft_logout").and_then(Value::as_bool) != Some(true) {
+        // What else is wrong is said by whoever needs the session.
+        return Ok(kept);
+    }
+    let body = json!({
+        "type": "m.login.password", "identifier": { "type": "m.id.user", "user": me }, "password": password.expose(),
+        "device_id": kept.device
+    });
+    let login = passing.http_client().post(format!("{homeserver}/_matrix/client/v3/login"));
+    let (status, said) = answer(login.header("content-type", "application/json").body(body.to_string())).await?;
+    let text = |name: &str| said.get(name).and_then(Value::as_str);
+    match (text("access_token"), text("device_id")) {
+        (Some(token), Some(device)) if device == kept.device => {
+            tracing::info!(device, "logged in to Matrix again");
+            Ok(Kept { token: token.to_owned(), ..kept })
+        }
+        _ => Err(format!(
+            "the bot's session has run out, and it can't log in again: the homeserver answers {status} {}",
+            text("error").unwrap_or_default()
+        )),
+    }
+}
+
 /// Whose a token is, and of which device.
 pub(super) async fn whoami(client: &Client, homeserver: &str, token: &Secret) -> Result<(String, String), String> {
     let url = format!("{homeserver}/_matrix/client/v3/account/whoami");
@@ -211,15 +241,23 @@ async fn has_keys(client: &Client, homeserver: &str, token: &Secret, user: &str,
 
 /// What the homeserver answers to a request, as JSON.
 pub(super) async fn asked(request: matrix_sdk::reqwest::RequestBuilder) -> Result<Value, String> {
+    let (status, said) = answer(request).await?;
+    match said {
+        _ if status.as_u16() == 401 => {
+            Err("the homeserver doesn't accept SHIPMATE_MATRIX_TOKEN: set a token that counts".to_owned())
+        }
+        said if status.is_success() && !said.is_null() => Ok(said),
+        _ => Err(format!("the homeserver answers {status}: is SHIPMATE_MATRIX_HOMESERVER right?")),
+    }
+}
+
+/// How the homeserver answers a request, and what it says; nothing if that is no JSON.
+async fn answer(request: matrix_sdk::reqwest::RequestBuilder) -> Result<(StatusCode, Value), String> {
     let lost = |error: matrix_sdk::reqwest::Error| of_http(&error.into());
     let answer = request.timeout(ANSWER_WITHIN).send().await.map_err(lost)?;
     let status = answer.status();
     let text = answer.text().await.map_err(lost)?;
-    if status.as_u16() == 401 {
-        return Err("the homeserver doesn't accept SHIPMATE_MATRIX_TOKEN: set a token that counts".to_owned());
-    }
-    let said = serde_json::from_str(&text).ok().filter(|_| status.is_success());
-    said.ok_or_else(|| format!("the homeserver answers {status}: is SHIPMATE_MATRIX_HOMESERVER right?"))
+    Ok((status, serde_json::from_str(&text).unwrap_or_default()))
 }
 
 /// Logs in with the password, as a new device.

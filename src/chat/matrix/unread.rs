@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use matrix_sdk::Room;
 use matrix_sdk::deserialized_responses::{TimelineEvent, UnableToDecryptInfo};
 use matrix_sdk::ruma::events::room::encrypted::OriginalSyncRoomEncryptedEvent;
@@ -17,11 +17,26 @@ use super::memory::Seen;
 /// How many messages of a room may wait for their keys.
 const WAITING: usize = 256;
 
+/// How long a next life still looks for the key of a message.
+const MEANT_FOR: SignedDuration = SignedDuration::from_mins(10);
+
 /// What can't be read of a room.
 #[derive(Default)]
 pub(super) struct Unread {
-    waiting: BTreeMap<OwnedEventId, (Raw<OriginalSyncRoomEncryptedEvent>, Timestamp)>,
+    waiting: BTreeMap<OwnedEventId, Waiting>,
     told: Seen<(OwnedUserId, Option<String>)>,
+    /// How many there ever were.
+    count: u64,
+}
+
+/// A message that waits for its key.
+struct Waiting {
+    raw: Raw<OriginalSyncRoomEncryptedEvent>,
+    written: Timestamp,
+    /// The event before it.
+    after: Option<OwnedEventId>,
+    /// How many came before it.
+    place: u64,
 }
 
 impl Unread {
@@ -33,13 +48,22 @@ impl Unread {
         event: &TimelineEvent,
         why: &UnableToDecryptInfo,
         written: Timestamp,
+        after: Option<OwnedEventId>,
     ) -> bool {
         if self.waiting.len() >= WAITING {
             // The order of ids is none of time, but any will do.
             self.waiting.pop_first();
         }
-        self.waiting.insert(id, (event.raw().clone().cast_unchecked(), written));
+        self.count += 1;
+        self.waiting.insert(id, Waiting { raw: event.raw().clone().cast_unchecked(), written, after, place: self.count });
         self.told.insert((sender.to_owned(), why.session_id.clone()))
+    }
+
+    /// The event before the first message that a next life has to look at again, as far as it is known: what waits, and is young
+    /// enough that it may be meant when its key comes. `None` = there is no such message.
+    pub fn waits_after(&self, now: Timestamp) -> Option<Option<OwnedEventId>> {
+        let young = self.waiting.values().filter(|waiting| now.duration_since(waiting.written) < MEANT_FOR);
+        young.min_by_key(|waiting| waiting.place).map(|first| first.after.clone())
     }
 
     /// Whether nothing waits.
@@ -50,9 +74,9 @@ impl Unread {
     /// The messages that can be read by now, the oldest first.
     pub async fn readable(&mut self, room: &Room) -> Vec<(TimelineEvent, Timestamp)> {
         let mut readable = Vec::new();
-        for (id, (raw, written)) in &self.waiting {
-            match room.decrypt_event(raw, None).await {
-                Ok(event) if !event.kind.is_utd() => readable.push((id.clone(), event, *written)),
+        for (id, waiting) in &self.waiting {
+            match room.decrypt_event(&waiting.raw, None).await {
+                Ok(event) if !event.kind.is_utd() => readable.push((id.clone(), event, waiting.written)),
                 Ok(_) | Err(_) => {}
             }
         }

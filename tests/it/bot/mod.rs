@@ -6,6 +6,7 @@ mod away;
 mod drifting;
 mod dying;
 mod life;
+mod marks;
 mod proof;
 mod shipped;
 mod stage;

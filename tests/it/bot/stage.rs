@@ -48,6 +48,8 @@ pub struct Room {
 struct State {
     shown: Vec<Shown>,
     listener: Option<mpsc::Sender<ChatEvent>>,
+    /// From where the bot wanted to listen on.
+    mark: Option<String>,
     roles: BTreeMap<Account, BTreeSet<String>>,
     /// It doesn't tell them.
     silent: bool,
@@ -155,6 +157,21 @@ impl Room {
     /// The service is back after a gap.
     pub async fn reconnect(&self) {
         self.event(ChatEvent::Connected { room: self.id.clone() }).await;
+    }
+
+    /// The service has told all up to a point.
+    pub async fn is_told_up_to(&self, mark: &str) {
+        self.event(ChatEvent::UpTo { room: self.id.clone(), mark: mark.to_owned() }).await;
+    }
+
+    /// The service doesn't tell what was written before this.
+    pub async fn tells_nothing_before(&self, before: Timestamp) {
+        self.event(ChatEvent::NotRead { room: self.id.clone(), before }).await;
+    }
+
+    /// From where the bot wanted to listen on when it began.
+    pub fn mark(&self) -> Option<String> {
+        self.state.lock().unwrap().mark.clone()
     }
 
     /// As long as this is held, the service has looked what emojis are at a message, and not yet told it.
@@ -269,6 +286,16 @@ impl Chat for Service {
         self.0.touch();
         to.closed().await;
         Ok(())
+    }
+
+    async fn listen_from(
+        &self,
+        to: mpsc::Sender<ChatEvent>,
+        marks: BTreeMap<RoomId, String>,
+        since: Option<Timestamp>,
+    ) -> Result<(), ChatError> {
+        self.0.state.lock().unwrap().mark = marks.get(&self.0.id).cloned();
+        self.listen(to, since).await
     }
 
     async fn post(&self, _: &RoomId, reply: &Reply, key: &str) -> Result<MessageRef, ChatError> {

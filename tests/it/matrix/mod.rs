@@ -4,6 +4,8 @@ mod adapter;
 #[cfg(feature = "discord")]
 mod both;
 mod conversation;
+mod killed;
+mod missed;
 mod people;
 mod server;
 mod wire;

@@ -1,5 +1,6 @@
 //! A line to a homeserver that a test can hold up: what goes over it comes late.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -26,6 +27,10 @@ struct Line {
     to: String,
     http: Client,
     holds_news: watch::Sender<bool>,
+    /// How many events the server tells at once of what is past, whatever is asked for.
+    page: Mutex<Option<u32>>,
+    /// The sessions that have begun on this line, and those that have run out.
+    sessions: Mutex<(BTreeSet<String>, BTreeSet<String>)>,
     /// What one device sends to another, as long as that is kept back.
     kept: Mutex<Option<Vec<reqwest::Request>>>,
 }
@@ -37,7 +42,14 @@ impl Wire {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = format!("http://{}", listener.local_addr().unwrap());
             let http = Client::builder().no_proxy().timeout(2 * PATIENCE).build().unwrap();
-            let line = Arc::new(Line { to, http, holds_news: watch::Sender::new(false), kept: Mutex::default() });
+            let line = Arc::new(Line {
+                to,
+                http,
+                holds_news: watch::Sender::new(false),
+                page: Mutex::default(),
+                sessions: Mutex::default(),
+                kept: Mutex::default(),
+            });
             let app = Router::new().fallback(carry).with_state(line.clone());
             goes_on_backstage(async move { axum::serve(listener, app).await.unwrap() });
             Wire { url, line }
@@ -48,6 +60,19 @@ impl Wire {
     /// Whether what the server tells of rooms is held up.
     pub fn holds_news(&self, holds: bool) {
         self.line.holds_news.send_replace(holds);
+    }
+
+    /// From now on what is past is told in pages of so many events.
+    pub fn pages_have(&self, events: u32) {
+        *self.line.page.lock().unwrap() = Some(events);
+    }
+
+    /// All sessions that were used on this line have run out: whoever has one is asked to log in again.
+    pub fn ends_sessions(&self) {
+        let mut sessions = self.line.sessions.lock().unwrap();
+        let used = std::mem::take(&mut sessions.0);
+        assert!(!used.is_empty(), "nobody has a session");
+        sessions.1.extend(used);
     }
 
     /// From now on keys don't arrive, and whoever sends them doesn't know it.
@@ -68,9 +93,25 @@ impl Wire {
     }
 }
 
+/// What a server says to a session that has run out while its device is still known.
+fn ran_out() -> Response {
+    let said = r#"{"errcode":"M_UNKNOWN_TOKEN","error":"Access token has expired","soft_logout":true}"#;
+    Response::builder().status(401).header("content-type", "application/json").body(said.into()).unwrap()
+}
+
 async fn carry(State(line): State<Arc<Line>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let asked = parts.uri.path_and_query().unwrap().to_string();
+    let mut asked = parts.uri.path_and_query().unwrap().to_string();
+    if let (Some(page), true) = (*line.page.lock().unwrap(), asked.contains("/messages?")) {
+        asked = asked.replace("limit=100", &format!("limit={page}"));
+    }
+    if let Some(token) = parts.headers.get("authorization").and_then(|value| value.to_str().ok()) {
+        let mut sessions = line.sessions.lock().unwrap();
+        if sessions.1.contains(token) {
+            return ran_out();
+        }
+        sessions.0.insert(token.to_owned());
+    }
     let body = axum::body::to_bytes(body, LARGEST).await.unwrap();
     let mut onward = line.http.request(parts.method, format!("{}{asked}", line.to)).body(body);
     for name in ["authorization", "content-type"] {
@@ -93,6 +134,10 @@ async fn carry(State(line): State<Arc<Line>>, request: Request) -> Response {
     };
     if asked.contains("/sync?") {
         line.holds_news.subscribe().wait_for(|holds| !holds).await.unwrap();
+    }
+    let ended = |value: &axum::http::HeaderValue| value.to_str().is_ok_and(|token| line.sessions.lock().unwrap().1.contains(token));
+    if parts.headers.get("authorization").is_some_and(ended) {
+        return ran_out();
     }
     let (status, kind, bytes) = told.unwrap_or_else(|_| (reqwest::StatusCode::BAD_GATEWAY, None, Bytes::new()));
     let mut answer = Response::new(Body::from(bytes));

@@ -80,3 +80,21 @@ async fn ids_that_dont_fit_a_key_are_refused() {
     ledger.heard(said(&"x".repeat(1000), &"y".repeat(10_000)), at(0)).await.unwrap();
     assert_eq!(ledger.inbox().unwrap()[0].text.len(), 10_000);
 }
+
+#[tokio::test]
+async fn how_far_a_room_was_heard_is_kept_and_the_same_is_not_written_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (RoomId("a".to_owned()), RoomId("b".to_owned()));
+    let marks = |marks: &[(&RoomId, &str)]| marks.iter().map(|(room, mark)| ((*room).clone(), (*mark).to_owned())).collect();
+    let (ledger, _) = Ledger::open(folder.path()).unwrap();
+    ledger.heard_up_to(marks(&[(&a, "1"), (&b, "1")]), at(0)).await.unwrap();
+    ledger.heard_up_to(marks(&[(&a, "2"), (&b, "1")]), at(1)).await.unwrap();
+    ledger.heard_up_to(marks(&[(&a, "2")]), at(2)).await.unwrap();
+    assert_eq!(ledger.head().seq, 2);
+    let unfit = ledger.heard_up_to(marks(&[(&a, &"x".repeat(1001))]), at(3)).await;
+    assert!(matches!(unfit, Err(LedgerError::Unfit(_))), "{unfit:?}");
+    drop(ledger);
+    let (ledger, _) = Ledger::open(folder.path()).unwrap();
+    let nowhere = RoomId("c".to_owned());
+    assert_eq!(ledger.marks(&[a.clone(), b.clone(), nowhere]).unwrap(), marks(&[(&a, "2"), (&b, "1")]));
+}

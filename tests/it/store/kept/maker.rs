@@ -83,6 +83,9 @@ impl Maker {
         self.notes(third, Event::CancelAsked { by: name("bob") }).await;
         self.puts_back(third).await;
         self.shows(&terminal).await;
+        let marks = [(terminal.clone(), "7".to_owned()), (discord.clone(), "1234".to_owned())].into();
+        let at = self.now();
+        self.ledger.heard_up_to(marks, at).await.unwrap();
         // #4 is stuck and stays so.
         let fourth = self.asks(plan(&staging, None, "build-43", "four"), "anna", None).await;
         self.sticks(fourth, "healthy beat@appserver3").await;

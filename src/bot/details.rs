@@ -1,9 +1,9 @@
 //! The details of deployments, kept beside their closing messages where a chat has a place for them.
 //!
-//! What can't be kept is tried again for some minutes, and after the next start: the closing message isn't settled before. `!show` has
-//! it for ever.
+//! What can't be kept is tried again as long as the chat may take it, also after the next start: the closing message isn't settled
+//! before. `!show` has it for ever.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,15 +15,17 @@ use crate::domain::message::MessageRef;
 use crate::domain::names::DeploymentId;
 use crate::store::LedgerError;
 
-/// How often details are tried to be kept, and how much longer is waited each time.
-const TRIES: u32 = 8;
+/// How much longer is waited each time before details are tried to be kept again, and at most.
 const AGAIN: Duration = Duration::from_secs(15);
+const AGAIN_LIMIT: Duration = Duration::from_secs(300);
 
 /// Keeps the details of the deployments that a room is told of.
 pub(super) struct Details {
     bot: Bot,
     chat: Arc<dyn Chat>,
     owed: BTreeMap<DeploymentId, Owed>,
+    /// Those that were owed in this life.
+    known: BTreeSet<DeploymentId>,
 }
 
 /// Details that aren't kept yet.
@@ -35,12 +37,15 @@ struct Owed {
 
 impl Details {
     pub fn new(bot: Bot, chat: Arc<dyn Chat>) -> Details {
-        Details { bot, chat, owed: BTreeMap::new() }
+        Details { bot, chat, owed: BTreeMap::new(), known: BTreeSet::new() }
     }
 
     /// The details of a deployment belong beside its closing message, unless it never started. They may be there already.
     pub fn owe(&mut self, id: DeploymentId, closing: &MessageRef) -> Result<(), LedgerError> {
-        if self.chat.keeps_details() && self.bot.ledger.state(id)?.is_some_and(|state| state.started_at.is_some()) {
+        if self.chat.keeps_details()
+            && self.known.insert(id)
+            && self.bot.ledger.state(id)?.is_some_and(|state| state.started_at.is_some())
+        {
             self.owed.insert(id, Owed { closing: closing.clone(), again: Instant::now(), tries: 0 });
         }
         Ok(())
@@ -51,16 +56,15 @@ impl Details {
         self.owed.contains_key(&id)
     }
 
-    /// Keeps what is due beside its closing message. What can't be kept is tried again later.
+    /// Keeps the next that is due beside its closing message. What can't be kept is tried again later.
     pub async fn keep(&mut self) -> Result<(), LedgerError> {
         let now = Instant::now();
-        let (due, later) = std::mem::take(&mut self.owed).into_iter().partition(|(_, owed)| owed.again <= now);
-        self.owed = later;
-        let due: BTreeMap<DeploymentId, Owed> = due;
-        for (id, owed) in due {
-            if let Some(still) = self.try_to_keep(id, owed).await? {
-                self.owed.insert(id, still);
-            }
+        // One at a time: the room's messages wait for it.
+        let Some(id) = self.owed.iter().find(|(_, owed)| owed.again <= now).map(|(id, _)| *id) else { return Ok(()) };
+        if let Some(owed) = self.owed.remove(&id)
+            && let Some(still) = self.try_to_keep(id, owed).await?
+        {
+            self.owed.insert(id, still);
         }
         Ok(())
     }
@@ -73,14 +77,14 @@ impl Details {
         let file = format!("deployment-{}.txt", id.0);
         match self.bot.within_deadline(self.chat.keep_beside(&owed.closing, &title, &file, text)).await {
             Ok(()) => Ok(None),
-            Err(error) if owed.tries + 1 == TRIES || matches!(error, ChatError::Gone(_)) => {
+            Err(error @ (ChatError::Gone(_) | ChatError::Refused(_))) => {
                 tracing::warn!(%room, %id, %error, "the details of a deployment aren't beside its message; `show` has them");
                 Ok(None)
             }
             Err(error) => {
                 tracing::info!(%room, %id, %error, "the details of a deployment can't be kept beside its message yet");
                 let tries = owed.tries + 1;
-                Ok(Some(Owed { tries, again: Instant::now() + AGAIN * tries, ..owed }))
+                Ok(Some(Owed { tries, again: Instant::now() + (AGAIN * tries).min(AGAIN_LIMIT), ..owed }))
             }
         }
     }

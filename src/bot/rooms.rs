@@ -165,7 +165,9 @@ impl Room {
                 None => self.pass_over(id).await?,
             }
         }
-        self.details.keep().await?;
+        if !last_round {
+            self.details.keep().await?;
+        }
         Ok(next_edit)
     }
 
@@ -259,7 +261,10 @@ impl Room {
             self.details.owe(*id, message)?;
         }
         let over = self.is_over(post)?;
-        let Some(reply) = self.render(post).await? else { return Ok(()) };
+        let Some(reply) = self.render(post).await? else {
+            // The fleet file doesn't name the room for it any more.
+            return Ok(self.bot.ledger.settled(self.room.clone(), id, self.bot.now()).await?);
+        };
         let changed = shown != Some(hash(&reply));
         // A closing message has no other state than its last one.
         if changed || over && !matches!(post, Post::Closing { .. }) {

@@ -190,7 +190,9 @@ fn posted(rows: &mut Overlay<'_>, room: &RoomId, post: PostId, message: &Message
     let shown = rows.get(&rows::cursor(room))?.map_or(Ok(0), |cursor| rows::number(&cursor))?;
     rows.put(rows::cursor(room), shown.max(post.0).to_be_bytes().to_vec())?;
     let about = posts::get(rows, post)?;
-    if watched || matches!(about, Some(Post::Live { .. } | Post::Votes { .. })) {
+    // What a room isn't told has no message there.
+    let is_shown = !message.id.is_empty();
+    if is_shown && (watched || matches!(about, Some(Post::Live { .. } | Post::Votes { .. }))) {
         rows.put_json(rows::view(room, post), message)?;
     }
     if let Some(Post::Closing { id }) = about {

@@ -145,12 +145,18 @@ pub async fn no_trouble(chat: &dyn Chat) {
 
 #[cfg(any(feature = "discord", feature = "matrix"))]
 async fn until(is: impl Fn() -> bool, otherwise: impl Fn() -> String) {
+    until_within(PATIENCE, is, otherwise).await;
+}
+
+/// The same for what takes longer by its nature.
+#[cfg(any(feature = "discord", feature = "matrix"))]
+pub async fn until_within(patience: Duration, is: impl Fn() -> bool, otherwise: impl Fn() -> String) {
     let wait = async {
         while !is() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "{}", otherwise());
+    assert!(tokio::time::timeout(patience, wait).await.is_ok(), "{}", otherwise());
 }
 
 /// Waits until what people see is `good`.

@@ -4,14 +4,15 @@
 //! that runs one task at a time, first come first served: there they can't. It also keeps serenity's busy loop, into which it
 //! falls when the service closes with some codes, away from everybody else's timers.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serenity::all::{
-    ClientBuilder, ConnectionStage, Context, Event, EventHandler, GatewayError, GatewayIntents, RawEventHandler,
-    ShardStageUpdateEvent,
+    ChannelId, ClientBuilder, ConnectionStage, Context, Event, GatewayError, GatewayIntents, Interaction, RawEventHandler,
+    ShardManager,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,9 @@ const SESSIONS_LEFT: u64 = 20;
 /// How long the service may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(6);
 
+/// How often it is looked whether the connection is there: serenity tells of some losses only.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
+
 /// What is needed without the privileged intent: who is mentioned is told the text.
 const UNPRIVILEGED: GatewayIntents =
     GatewayIntents::GUILDS.union(GatewayIntents::GUILD_MESSAGES).union(GatewayIntents::GUILD_MESSAGE_REACTIONS);
@@ -36,8 +40,8 @@ const UNPRIVILEGED: GatewayIntents =
 pub(super) enum Heard {
     /// Something happened.
     Event(Box<Event>),
-    /// The connection is in this stage now.
-    Stage(ConnectionStage),
+    /// Whether the connection is there now.
+    IsThere(bool),
 }
 
 /// Why a connection ended for good.
@@ -112,7 +116,7 @@ async fn talk(access: Access, reads: bool, ears: Ears, stop: CancellationToken) 
         Err(error) => return Ended::Other(super::rest::trouble(&error)),
     };
     let intents = if reads { UNPRIVILEGED | GatewayIntents::MESSAGE_CONTENT } else { UNPRIVILEGED };
-    let client = ClientBuilder::new_with_http(http, intents).raw_event_handler(ears.clone()).event_handler(ears).await;
+    let client = ClientBuilder::new_with_http(http, intents).raw_event_handler(ears.clone()).await;
     let mut client = match client {
         Ok(client) => client,
         Err(error) => return Ended::Other(super::rest::trouble(&error)),
@@ -120,6 +124,7 @@ async fn talk(access: Access, reads: bool, ears: Ears, stop: CancellationToken) 
     *client.ws_url.lock().await = url;
     let shards = client.shard_manager.clone();
     tokio::select! {
+        never = watch(&shards, &ears) => match never {},
         end = client.start() => match end {
             Ok(()) => Ended::Other("the connection ended".to_owned()),
             Err(serenity::Error::Gateway(GatewayError::InvalidAuthentication)) => Ended::Token,
@@ -131,6 +136,36 @@ async fn talk(access: Access, reads: bool, ears: Ears, stop: CancellationToken) 
             let _ = tokio::time::timeout(GOODBYE, shards.shutdown_all()).await;
             Ended::Other("stopped".to_owned())
         }
+    }
+}
+
+/// Tells now and then whether the connection is there.
+async fn watch(shards: &ShardManager, ears: &Ears) -> Infallible {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        // One that is begun anew isn't listed meanwhile.
+        let is_there = shards.runners.lock().await.values().any(|shard| shard.stage == ConnectionStage::Connected);
+        ears.pass(Heard::IsThere(is_there));
+    }
+}
+
+/// The channel that an event is of, if it is of one; `None` = of the whole server.
+fn channel(event: &Event) -> Option<ChannelId> {
+    match event {
+        Event::MessageCreate(event) => Some(event.message.channel_id),
+        Event::MessageDelete(event) => Some(event.channel_id),
+        Event::MessageDeleteBulk(event) => Some(event.channel_id),
+        Event::ReactionAdd(event) => Some(event.reaction.channel_id),
+        Event::ReactionRemove(event) => Some(event.reaction.channel_id),
+        Event::ReactionRemoveAll(event) => Some(event.channel_id),
+        Event::ReactionRemoveEmoji(event) => Some(event.reaction.channel_id),
+        Event::ChannelDelete(event) => Some(event.channel.id),
+        Event::InteractionCreate(event) => match &event.interaction {
+            Interaction::Command(command) | Interaction::Autocomplete(command) => Some(command.channel_id),
+            Interaction::Component(component) => Some(component.channel_id),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -157,13 +192,10 @@ impl RawEventHandler for Ears {
         if let Event::InteractionCreate(event) = &event {
             self.desk.answer(&context.http, &event.interaction);
         }
-        self.pass(Heard::Event(Box::new(event)));
-    }
-}
-
-#[async_trait]
-impl EventHandler for Ears {
-    async fn shard_stage_update(&self, _: Context, event: ShardStageUpdateEvent) {
-        self.pass(Heard::Stage(event.new));
+        // What is said elsewhere in the server must not take the place of what is said to the bot.
+        let is_ours = channel(&event).is_some_and(|channel| self.desk.channels.contains(&channel));
+        if is_ours || matches!(event, Event::Ready(_) | Event::Resumed(_)) {
+            self.pass(Heard::Event(Box::new(event)));
+        }
     }
 }

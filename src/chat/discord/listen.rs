@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serenity::all::{
-    ChannelId, ConnectionStage, Event, GetMessages, Interaction, Message as Said, MessageId, MessageType, Reaction, ReactionType,
-    UserId,
+    ChannelId, Event, GetMessages, Interaction, Message as Said, MessageId, MessageType, Reaction, ReactionType, UserId,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -23,27 +22,25 @@ use super::room::Room;
 use super::snowflake::{first_at, written_at};
 use super::{Discord, account, interactions};
 use crate::chat::ChatEvent;
-use crate::domain::message::{Message, MessageRef};
+use crate::domain::message::{Message, MessageRef, RoomId};
 
-/// How long a lost connection may take to come back before anybody is told.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a lost connection may take to come back before anybody is told, and before another one is opened: serenity begins a
+/// session every five seconds, for ever.
+const PATIENCE: Duration = Duration::from_secs(30);
+const GIVE_UP: Duration = Duration::from_secs(120);
+
+const UNREACHED: &str = "Discord's gateway can't be reached";
 
 /// How long to wait before the gateway is tried again, and at most: a thousand tries a day end the token's life.
 const RETRY_FIRST: Duration = Duration::from_secs(5);
 const RETRY_LIMIT: Duration = Duration::from_secs(300);
 
-/// How many new sessions there may be, in which time, before the bot waits: serenity begins one every five seconds, for ever.
-const IDENTIFIES: usize = 10;
-const IDENTIFIES_WITHIN: Duration = Duration::from_secs(300);
+/// How many sessions may begin, in which time, before the bot waits.
+const SESSIONS: usize = 5;
+const SESSIONS_WITHIN: Duration = Duration::from_secs(300);
 
 /// How long Discord may take for what the listener waits for, its limits included.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
-
-/// How long to wait before missed messages are fetched again.
-const FETCH_AGAIN: Duration = Duration::from_secs(15);
-
-/// How long what people write waits for what was written before it and is told after it.
-const ORDER_WITHIN: Duration = Duration::from_millis(200);
 
 /// How far back missed messages are fetched. Nobody waits for an answer to what is older.
 const LONGEST_GAP: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -57,13 +54,23 @@ const OFFER_AGAIN: Duration = Duration::from_secs(15);
 /// How many messages of a room, and how many reactions, are remembered so that none is passed on twice.
 pub(super) const REMEMBERED: usize = 4096;
 
-/// Listens until nobody wants to hear any more.
-pub(super) async fn listen(discord: &Discord, to: mpsc::Sender<ChatEvent>, since: Option<Timestamp>) {
+/// Listens until nobody wants to hear any more. The marks are the numbers of messages.
+pub(super) async fn listen(
+    discord: &Discord,
+    to: mpsc::Sender<ChatEvent>,
+    marks: &BTreeMap<RoomId, String>,
+    since: Option<Timestamp>,
+) {
     let now = (discord.now)();
-    let begin = first_at(since.unwrap_or(now).max(now - LONGEST_GAP));
+    let begin = first_at(since.unwrap_or(now));
     discord.posts.begin_at(begin);
-    let rooms = discord.channels.iter().map(|(room, channel)| (*channel, Room::new(room.clone(), begin))).collect();
-    let mut ears = Ears { discord, to, rooms, held: BTreeMap::new(), order_at: None, reacted: BTreeMap::new(), me: None };
+    let oldest = first_at(now - LONGEST_GAP);
+    let room = |name: &RoomId| {
+        let mark = marks.get(name).and_then(|mark| mark.parse().ok()).map(MessageId::new);
+        Room::new(name.clone(), mark.map_or(begin, Room::before), oldest)
+    };
+    let rooms = discord.channels.iter().map(|(name, channel)| (*channel, room(name))).collect();
+    let mut ears = Ears { discord, to, rooms, held: BTreeMap::new(), reacted: BTreeMap::new(), me: None };
     let (mut reads, mut retry) = (true, RETRY_FIRST);
     loop {
         let connection = Connection::open(discord.access.clone(), reads, discord.desk.clone());
@@ -98,10 +105,8 @@ struct Ears<'a> {
     discord: &'a Discord,
     to: mpsc::Sender<ChatEvent>,
     rooms: BTreeMap<ChannelId, Room>,
-    /// What was said and waits for what was said before it.
-    held: BTreeMap<ChannelId, BTreeMap<MessageId, Said>>,
-    /// When what waits for its order only has waited long enough.
-    order_at: Option<Instant>,
+    /// What was said and waits for what was said before it, with the time at which it was told.
+    held: BTreeMap<ChannelId, BTreeMap<MessageId, (Instant, Said)>>,
     /// Which reactions are there, as far as it was told since the last gap.
     reacted: BTreeMap<(MessageId, UserId, String), bool>,
     me: Option<UserId>,
@@ -112,12 +117,15 @@ impl Ears<'_> {
     async fn hear(&mut self, mut connection: Connection, reads: bool) -> Option<(Ended, bool)> {
         let mut was_there = false;
         let mut lost_since = Some(Instant::now());
+        let mut complained = false;
         let mut fetch_at: Option<Instant> = None;
         let mut offer_at: Option<Instant> = None;
         let mut sessions = Sessions::default();
         let mut check_at = Instant::now() + CHECK_EVERY;
         loop {
-            let complains_at = lost_since.map(|since| since + PATIENCE);
+            let complains_at = lost_since.filter(|_| !complained).map(|since| since + PATIENCE);
+            let gives_up_at = lost_since.map(|since| since + GIVE_UP);
+            let order_at = self.order_at();
             let heard = tokio::select! {
                 () = self.to.closed() => {
                     connection.close().await;
@@ -125,11 +133,14 @@ impl Ears<'_> {
                 }
                 heard = connection.heard.recv() => heard,
                 () = at(complains_at) => {
-                    let why = "Discord's gateway can't be reached".to_owned();
-                    tracing::warn!(%why, "nothing is heard");
-                    self.discord.is_in_trouble(Some(why));
-                    lost_since = None;
+                    tracing::warn!(why = UNREACHED, "nothing is heard");
+                    self.discord.is_in_trouble(Some(UNREACHED.to_owned()));
+                    complained = true;
                     continue;
+                }
+                () = at(gives_up_at) => {
+                    connection.close().await;
+                    return Some((Ended::Other(UNREACHED.to_owned()), false));
                 }
                 () = sleep_until(check_at), if was_there && lost_since.is_none() => {
                     self.check().await;
@@ -140,13 +151,12 @@ impl Ears<'_> {
                     offer_at = self.offer().await;
                     continue;
                 }
-                () = at(self.order_at) => {
-                    self.order_at = None;
-                    self.pass_held().await;
+                () = at(order_at) => {
+                    self.pass_held(None).await;
                     continue;
                 }
                 () = at(fetch_at) => {
-                    fetch_at = self.catch_up().await.map(|()| None).unwrap_or(Some(Instant::now() + FETCH_AGAIN));
+                    fetch_at = self.catch_up().await;
                     continue;
                 }
             };
@@ -158,26 +168,28 @@ impl Ears<'_> {
             match heard {
                 Some(Heard::Event(event)) => match *event {
                     Event::Ready(event) => {
+                        if sessions.are_too_many(Instant::now()) {
+                            connection.close().await;
+                            return Some((Ended::Other("Discord ends each session at once".to_owned()), false));
+                        }
                         self.me = Some(event.ready.user.id);
                         self.discord.http.set_application_id(event.ready.application.id);
                         if !was_there {
                             offer_at = Some(Instant::now());
                         }
-                        self.is_there(reads, &mut lost_since, &mut fetch_at).await;
-                        was_there = true;
+                        (lost_since, complained, was_there) = (None, false, true);
+                        fetch_at = self.is_there(reads).await;
                     }
-                    Event::Resumed(_) => self.is_there(reads, &mut lost_since, &mut fetch_at).await,
+                    Event::Resumed(_) => {
+                        (lost_since, complained) = (None, false);
+                        fetch_at = self.is_there(reads).await;
+                    }
                     event => self.happened(event).await,
                 },
-                Some(Heard::Stage(ConnectionStage::Connected)) => {}
-                Some(Heard::Stage(ConnectionStage::Identifying)) => {
-                    lost_since = lost_since.or(Some(Instant::now()));
-                    if sessions.are_too_many(Instant::now()) {
-                        connection.close().await;
-                        return Some((Ended::Other("Discord ends each session at once".to_owned()), false));
-                    }
-                }
-                Some(Heard::Stage(_)) => lost_since = lost_since.or(Some(Instant::now())),
+                // What was seen before it was there, and told after it, doesn't count for long.
+                Some(Heard::IsThere(true)) if was_there && !complained => lost_since = None,
+                Some(Heard::IsThere(true)) => {}
+                Some(Heard::IsThere(false)) => lost_since = lost_since.or_else(|| Some(Instant::now())),
                 None => {
                     let why = (&mut connection.ended).await.unwrap_or(Ended::Other("its thread broke".to_owned()));
                     return Some((why, was_there));
@@ -193,16 +205,13 @@ impl Ears<'_> {
         (!offered).then(|| Instant::now() + OFFER_AGAIN)
     }
 
-    /// The connection is there, for the first time or again.
-    async fn is_there(&mut self, reads: bool, lost_since: &mut Option<Instant>, fetch_at: &mut Option<Instant>) {
-        *lost_since = None;
+    /// The connection is there, for the first time or again; when more is fetched of what was missed.
+    async fn is_there(&mut self, reads: bool) -> Option<Instant> {
         let deaf = "the bot reads only messages that mention it: switch on the Message Content Intent in Discord's developer portal (Bot, \
                     Privileged Gateway Intents) and restart it";
         self.discord.is_in_trouble((!reads).then(|| deaf.to_owned()));
         self.rooms.values_mut().for_each(Room::falls_behind);
-        if let Err(()) = self.catch_up().await {
-            *fetch_at = Some(Instant::now() + FETCH_AGAIN);
-        }
+        self.catch_up().await
     }
 
     /// Looks whether the channels can be read: who may no longer isn't told.
@@ -220,19 +229,11 @@ impl Ears<'_> {
     }
 
     async fn happened(&mut self, event: Event) {
-        if let Event::MessageCreate(event) = event {
-            let said = event.message;
-            if self.rooms.contains_key(&said.channel_id) {
-                self.held.entry(said.channel_id).or_default().entry(said.id).or_insert(said);
-                self.order_at = self.order_at.or_else(|| Some(Instant::now() + ORDER_WITHIN));
-            }
-            return;
-        }
-        if is_about_messages(&event) {
-            // It may be about what was written just before.
-            self.pass_held().await;
-        }
         match event {
+            Event::MessageCreate(event) => {
+                let (said, now) = (event.message, Instant::now());
+                self.held.entry(said.channel_id).or_default().entry(said.id).or_insert((now, said));
+            }
             Event::ChannelDelete(event) => {
                 if let Some(room) = self.rooms.get(&event.channel.id) {
                     self.discord
@@ -280,6 +281,7 @@ impl Ears<'_> {
     /// A slash command or a button: the line that it stands for is said by whoever used it.
     async fn used(&mut self, interaction: Interaction) {
         let Some((channel, by, text)) = self.discord.desk.line(&interaction) else { return };
+        self.pass_held(Some(channel)).await;
         let Some(room) = self.rooms.get(&channel) else { return };
         let id = MessageId::new(interaction.id().get());
         let at = MessageRef { room: room.name.clone(), id: id.to_string() };
@@ -288,6 +290,7 @@ impl Ears<'_> {
     }
 
     async fn reacted(&mut self, reaction: Reaction, there: bool) {
+        self.pass_held(Some(reaction.channel_id)).await;
         let (Some(room), Some(user)) = (self.rooms.get(&reaction.channel_id), reaction.user_id) else { return };
         let ReactionType::Unicode(emoji) = &reaction.emoji else { return };
         if Some(user) == self.me {
@@ -306,6 +309,7 @@ impl Ears<'_> {
     }
 
     async fn deleted(&mut self, channel: ChannelId, message: MessageId) {
+        self.pass_held(Some(channel)).await;
         let Some(room) = self.rooms.get(&channel) else { return };
         let message = MessageRef { room: room.name.clone(), id: message.to_string() };
         self.pass(ChatEvent::Deleted { message }).await;
@@ -324,19 +328,6 @@ impl Ears<'_> {
     }
 }
 
-fn is_about_messages(event: &Event) -> bool {
-    matches!(
-        event,
-        Event::ReactionAdd(_)
-            | Event::ReactionRemove(_)
-            | Event::ReactionRemoveAll(_)
-            | Event::ReactionRemoveEmoji(_)
-            | Event::MessageDelete(_)
-            | Event::MessageDeleteBulk(_)
-            | Event::InteractionCreate(_)
-    )
-}
-
 async fn at(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
@@ -351,9 +342,9 @@ struct Sessions(Vec<Instant>);
 impl Sessions {
     /// Another one is begun; whether that is too much.
     fn are_too_many(&mut self, now: Instant) -> bool {
-        self.0.retain(|at| now.duration_since(*at) < IDENTIFIES_WITHIN);
+        self.0.retain(|at| now.duration_since(*at) < SESSIONS_WITHIN);
         self.0.push(now);
-        self.0.len() > IDENTIFIES
+        self.0.len() > SESSIONS
     }
 }
 

@@ -120,7 +120,7 @@ impl Discord {
         };
         let channels: BTreeMap<RoomId, ChannelId> = parts.rooms.into_iter().map(channel).collect::<Result<_, _>>()?;
         let desk = Desk { menu: parts.menu, channels: channels.values().copied().collect(), prefix: parts.prefix.clone() };
-        let access = Access { token: parts.token, client: parts.client, api: parts.api };
+        let access = Access { token: parts.token, client: parts.client, pause: Arc::default(), api: parts.api };
         Ok(Discord {
             http: Arc::new(access.http()?),
             people: parts.people,
@@ -195,7 +195,16 @@ impl Chat for Discord {
     }
 
     async fn listen(&self, to: mpsc::Sender<ChatEvent>, since: Option<Timestamp>) -> Result<(), ChatError> {
-        listen::listen(self, to, since).await;
+        self.listen_from(to, BTreeMap::new(), since).await
+    }
+
+    async fn listen_from(
+        &self,
+        to: mpsc::Sender<ChatEvent>,
+        marks: BTreeMap<RoomId, String>,
+        since: Option<Timestamp>,
+    ) -> Result<(), ChatError> {
+        listen::listen(self, to, &marks, since).await;
         Ok(())
     }
 
@@ -208,6 +217,7 @@ impl Chat for Discord {
     }
 
     async fn edit(&self, message: &MessageRef, reply: &Reply, last: bool) -> Result<(), ChatError> {
+        self.access.pause.over().await;
         let (channel, id) = self.place(message)?;
         if !last && !self.may_be_edited(id) {
             return Err(ChatError::TooOld(message.clone()));
@@ -233,6 +243,7 @@ impl Chat for Discord {
     }
 
     async fn keep_beside(&self, message: &MessageRef, title: &str, file: &str, text: String) -> Result<(), ChatError> {
+        self.access.pause.over().await;
         let (channel, id) = self.place(message)?;
         let title = render::cut(&super::text::clean(title), THREAD_NAME).0;
         let thread = CreateThread::new(title).auto_archive_duration(AutoArchiveDuration::OneDay);
@@ -241,6 +252,7 @@ impl Chat for Discord {
             Ok(thread) => (thread.id, false),
             // It has the number of its message.
             Err(error) if rest::has_a_thread(&error) => (ChannelId::new(id.get()), true),
+            Err(error) if rest::is_gone(&error) => return Err(ChatError::Gone(message.clone())),
             // Where the bot may make no threads the file stands in the channel.
             Err(error) if rest::is_refused(&error) => (channel, true),
             Err(error) => return Err(about(message, &error)),
@@ -257,12 +269,14 @@ impl Chat for Discord {
     }
 
     async fn react(&self, message: &MessageRef, emoji: &str) -> Result<(), ChatError> {
+        self.access.pause.over().await;
         let (channel, id) = self.place(message)?;
         let emoji = ReactionType::Unicode(emoji.to_owned());
         self.http.create_reaction(channel, id, &emoji).await.map_err(|error| about(message, &error))
     }
 
     async fn reactions(&self, message: &MessageRef) -> Result<Vec<(Account, String)>, ChatError> {
+        self.access.pause.over().await;
         let (channel, id) = self.place(message)?;
         let told = self.http.get_message(channel, id).await.map_err(|error| about(message, &error))?;
         let found = rest::reactions(&self.http, &told).await.map_err(|error| about(message, &error))?;
@@ -271,6 +285,7 @@ impl Chat for Discord {
 
     async fn roles(&self, account: &Account) -> Result<BTreeSet<String>, ChatError> {
         let Some(user) = account.0.strip_prefix(PLATFORM).and_then(id) else { return Ok(BTreeSet::new()) };
+        self.access.pause.over().await;
         let mut guilds = BTreeSet::new();
         for channel in self.channels.values() {
             match self.http_guild(*channel).await {
@@ -296,7 +311,9 @@ impl Chat for Discord {
         let all = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let deaf = self.deaf.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let rooms = deaf.into_iter().map(|(room, why)| format!("{room}: {why}"));
-        let all: Vec<String> = all.into_iter().chain(rooms).collect();
+        let pause =
+            self.access.pause.end().map(|_| "Discord wants to be asked for nothing for a while: too much was asked".to_owned());
+        let all: Vec<String> = all.into_iter().chain(rooms).chain(pause).collect();
         (!all.is_empty()).then(|| all.join("; "))
     }
 }

@@ -106,6 +106,7 @@ impl Discord {
         reply: &Reply,
         key: &str,
     ) -> Result<MessageRef, ChatError> {
+        self.access.pause.over().await;
         let channel = self.channel(room)?;
         let mark = mark(room, key);
         if let Some(message) = self.posts.posted(&mark) {

@@ -1,10 +1,12 @@
 //! What the bot asks Discord for, and how that goes wrong.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serenity::all::{ChannelId, Http, HttpBuilder, HttpError, LightMethod, Message, MessageId, ReactionType, Request, Route, User};
 use serenity::builder::CreateAllowedMentions;
+use tokio::time::{Instant, sleep_until};
 
 use crate::chat::ChatError;
 use crate::domain::message::MessageRef;
@@ -30,6 +32,8 @@ pub(super) struct Access {
     pub token: Secret,
     /// A client with deadlines; each runtime has its own, since connections belong to one.
     pub client: Arc<dyn Fn() -> reqwest::Result<reqwest::Client> + Send + Sync>,
+    /// When Discord wants nothing at all for a while.
+    pub pause: Arc<Pause>,
     /// A proxy that stands in for `https://discord.com` and minds the rate limits; `None` = the real one, and serenity minds them.
     pub api: Option<String>,
 }
@@ -40,11 +44,45 @@ impl Access {
             .client((self.client)()?)
             // Nobody is called but by name.
             .default_allowed_mentions(CreateAllowedMentions::new());
-        Ok(match &self.api {
+        let mut http = match &self.api {
             // With its limiter on, serenity passes the proxy over.
             Some(api) => builder.proxy(api).ratelimiter_disabled(true).build(),
             None => builder.build(),
-        })
+        };
+        if let Some(limiter) = &mut http.ratelimiter {
+            let pause = self.pause.clone();
+            // serenity holds up the one request that was told, and none of the others.
+            limiter.set_ratelimit_callback(Box::new(move |limit| {
+                if limit.global {
+                    pause.begin(limit.timeout);
+                }
+            }));
+        }
+        Ok(http)
+    }
+}
+
+/// A time in which nothing is asked for, since the bot has asked for too much altogether.
+#[derive(Debug, Default)]
+pub(super) struct Pause(Mutex<Option<Instant>>);
+
+impl Pause {
+    fn begin(&self, for_so_long: Duration) {
+        tracing::warn!(seconds = for_so_long.as_secs_f64(), "Discord wants to be asked for nothing for a while");
+        let mut end = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *end = (*end).max(Some(Instant::now() + for_so_long));
+    }
+
+    /// When it ends, if it lasts.
+    pub fn end(&self) -> Option<Instant> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).filter(|end| *end > Instant::now())
+    }
+
+    /// Waits for its end.
+    pub async fn over(&self) {
+        if let Some(end) = self.end() {
+            sleep_until(end).await;
+        }
     }
 }
 
@@ -102,6 +140,11 @@ fn number(error: &serenity::Error) -> Option<isize> {
         serenity::Error::Http(HttpError::UnsuccessfulRequest(answer)) => Some(answer.error.code),
         _ => None,
     }
+}
+
+/// Whether Discord says that the message isn't there.
+pub(super) fn is_gone(error: &serenity::Error) -> bool {
+    number(error) == Some(code::UNKNOWN_MESSAGE)
 }
 
 /// Whether a message has a thread already.

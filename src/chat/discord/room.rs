@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serenity::all::MessageId;
 use tokio::time::Instant;
 
@@ -24,6 +25,10 @@ pub(super) struct Room {
     begin: MessageId,
     /// The newest message that was passed on.
     newest: MessageId,
+    /// The newest that the bot was told that all before it was passed on.
+    told: MessageId,
+    /// What is older was missed, and isn't read.
+    not_read: Option<MessageId>,
     /// Those that were passed on.
     passed: BTreeSet<MessageId>,
     /// Something may have been missed after the newest one, since when.
@@ -33,8 +38,30 @@ pub(super) struct Room {
 }
 
 impl Room {
-    pub fn new(name: RoomId, begin: MessageId) -> Room {
-        Room { name, begin, newest: begin, passed: BTreeSet::new(), behind: None, fetched: None }
+    /// A room whose messages are passed on from `begin` on, as far as they aren't older than the oldest that are read back.
+    pub fn new(name: RoomId, begin: MessageId, oldest: MessageId) -> Room {
+        let not_read = (begin < oldest).then_some(oldest);
+        let begin = begin.max(oldest);
+        Room { name, begin, newest: begin, told: begin, not_read, passed: BTreeSet::new(), behind: None, fetched: None }
+    }
+
+    /// From where on the messages before one are looked for that were told after it.
+    pub fn before(message: MessageId) -> MessageId {
+        first_at(written_at(message) - OVERLAP)
+    }
+
+    /// Up to when what was written isn't read, once.
+    pub fn not_read(&mut self) -> Option<Timestamp> {
+        self.not_read.take().map(written_at)
+    }
+
+    /// Up to which message all was passed on, if that is news.
+    pub fn up_to(&mut self) -> Option<MessageId> {
+        if self.behind.is_some() || self.newest <= self.told {
+            return None;
+        }
+        self.told = self.newest;
+        Some(self.newest)
     }
 
     /// Something may have been missed.
@@ -50,7 +77,14 @@ impl Room {
 
     /// What was missed has been fetched up to a message. Whether that is farther than before.
     pub fn is_fetched_to(&mut self, message: MessageId) -> bool {
+        // As long as that goes on, what is said waits.
+        self.behind = Some(Instant::now());
         self.fetched.replace(message).is_none_or(|before| before < message)
+    }
+
+    /// Whether a part of what was missed has been fetched.
+    pub fn is_being_fetched(&self) -> bool {
+        self.fetched.is_some()
     }
 
     pub fn is_behind(&self) -> bool {
@@ -64,7 +98,7 @@ impl Room {
 
     /// After which message missed ones are looked for.
     pub fn missed_after(&self) -> MessageId {
-        self.fetched.unwrap_or_else(|| first_at(written_at(self.newest) - OVERLAP).max(self.begin))
+        self.fetched.unwrap_or_else(|| Room::before(self.newest).max(self.begin))
     }
 
     /// Whether a message wasn't passed on yet.

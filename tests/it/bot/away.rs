@@ -1,6 +1,7 @@
 //! A bot that was away: what it left goes on, votes that came in meanwhile count, old commands are asked about.
 
-use shipmate::domain::deployment::{Found, Phase};
+use shipmate::domain::deployment::{Event, Found, Phase};
+use shipmate::domain::names::DeploymentId;
 use shipmate::engine::rehearsal::Fault;
 
 use super::stage::{Details, Room, Stage};
@@ -213,4 +214,36 @@ async fn details_that_could_not_be_kept_are_kept_later_also_by_a_later_life() {
     assert_eq!(stage.room.files(&second).await.len(), 1);
     // Nothing is owed any more, and the message is settled.
     stage.recorded(|| stage.room.is_settled(&stage.ledger)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_for_other_apps_is_told_nothing_and_takes_no_votes_away() {
+    let rooms = r#"
+[[rooms]]
+room = "discord:1"
+apps = ["blog"]
+
+[apps.blog]
+image = "registry.lan:5000/thraxil/blog"
+
+[apps.blog.environments.production.roles.web]
+hosts = ["appserver1"]
+health = { running = "1s" }
+"#;
+    let mut stage = Stage::bare(&fleet(&votes(1), rooms), vec![Room::new("here", "terminal"), Room::new("discord:1", "discord")]);
+    stage.start().await;
+    stage.say("anna", "!deploy antisocial build-42").await;
+    let (call, _) = stage.sees(&["#1 deploy", "needs 1 vote"]).await;
+    // The other room comes anew, and has no message to vote at.
+    stage.rooms[1].reconnect().await;
+    stage.room.react("berta", "✅", &call).await;
+    stage.sees(&["#1 antisocial production runs build-42"]).await;
+    let lost = stage.ledger.events(DeploymentId(1)).unwrap().into_iter().any(|(_, event)| matches!(event, Event::VotesLost { .. }));
+    assert!(!lost, "nobody deleted anything");
+    stage.recorded(|| stage.rooms.iter().all(|room| room.is_settled(&stage.ledger))).await;
+    assert_eq!(stage.rooms[1].texts(), [""; 0]);
+    // What concerns it comes afterwards too, also in the next life.
+    stage.stop().await;
+    stage.start().await;
+    stage.rooms[1].sees(&["I was away"]).await;
 }

@@ -8,7 +8,7 @@ use shipmate::secret::Secret;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::chat_contract::{self, reply, said, soon, trouble};
+use crate::chat_contract::{self, reply, said, soon, trouble, until_within};
 
 /// What the bot hears, after it was told that the room is there.
 async fn heard(discord: &Arc<Discord>, since: Option<Timestamp>) -> mpsc::Receiver<ChatEvent> {
@@ -121,6 +121,20 @@ async fn what_is_told_late_and_in_another_order_is_passed_on_once() {
         assert_eq!(said(&mut events).await, format!("held {n}"));
     }
 
+    // What happens elsewhere in the server changes nothing about that.
+    fake.hold();
+    fake.say("anna", "first");
+    fake.say("anna", "second");
+    fake.release(|held| {
+        let elsewhere = json!({"id": "5", "channel_id": "902", "guild_id": "900"});
+        let (session, mut event) = held[0].clone();
+        (event["t"], event["d"]) = (json!("MESSAGE_DELETE"), elsewhere);
+        held.reverse();
+        held.insert(1, (session, event));
+    });
+    assert_eq!(said(&mut events).await, "first");
+    assert_eq!(said(&mut events).await, "second");
+
     // One with a lower number is told after one with a higher one, and is lost with the session in between.
     fake.hold();
     fake.say("anna", "lost");
@@ -159,6 +173,36 @@ async fn a_connection_that_is_dead_without_a_word_is_replaced() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_stays_away_is_told_and_what_was_said_meanwhile_is_heard() {
+    let server = Server::new().await;
+    let fake = &server.fake;
+    let mut events = heard(&server.discord, None).await;
+    fake.shuts_its_gateway(true);
+    fake.forget_sessions();
+    fake.say("anna", "unheard");
+    // REST answers all the while.
+    let told = || server.discord.trouble().is_some_and(|why| why.contains("gateway can't be reached"));
+    until_within(Duration::from_secs(90), told, || format!("{:?}", server.discord.trouble())).await;
+    fake.shuts_its_gateway(false);
+    assert_eq!(soon(events.recv()).await, Some(ChatEvent::Connected { room: room() }));
+    assert_eq!(said(&mut events).await, "unheard");
+    assert_eq!(server.discord.trouble(), None);
+}
+
+#[tokio::test]
+async fn a_service_that_ends_each_session_at_once_gets_few() {
+    let server = Server::new().await;
+    let fake = &server.fake;
+    let _events = heard(&server.discord, None).await;
+    fake.ends_sessions(true);
+    fake.forget_sessions();
+    let told = || server.discord.trouble().is_some_and(|why| why.contains("ends each session at once"));
+    until_within(Duration::from_secs(90), told, || format!("{:?}", server.discord.trouble())).await;
+    assert!((5..=7).contains(&fake.connections().0), "{:?}", fake.connections());
+    fake.ends_sessions(false);
+}
+
+#[tokio::test]
 async fn a_new_start_fetches_what_was_written_since_the_last() {
     let server = Server::new().await;
     let since = Timestamp::now() - jiff::SignedDuration::from_secs(60);
@@ -169,6 +213,48 @@ async fn a_new_start_fetches_what_was_written_since_the_last() {
     let mut events = heard(&later.discord, None).await;
     later.fake.say("anna", "now");
     assert_eq!(said(&mut events).await, "now");
+}
+
+#[tokio::test]
+async fn after_a_mark_all_is_read_however_long_ago_that_was_but_what_is_older_than_a_week() {
+    let server = Server::new().await;
+    let fake = &server.fake;
+    let (to, mut told) = mpsc::channel(1000);
+    let first = server.discord.clone();
+    let listening = tokio::spawn(async move { first.listen(to, None).await });
+    assert_eq!(soon(told.recv()).await, Some(ChatEvent::Connected { room: room() }));
+    let id = fake.say("anna", "before");
+    assert_eq!(said(&mut told).await, "before");
+    let mark = soon(told.recv()).await;
+    assert_eq!(mark, Some(ChatEvent::UpTo { room: room(), mark: id.to_string() }));
+    drop(told);
+    soon(listening).await.unwrap().unwrap();
+    fake.say("anna", "meanwhile");
+
+    // The bot lived on for long and heard nothing of Discord.
+    let heard_from = async |mark: String| {
+        let (to, told) = mpsc::channel(1000);
+        let later = Discord::new(parts(fake)).unwrap();
+        let since = Some(Timestamp::now() + SignedDuration::from_hours(1));
+        tokio::spawn(async move { later.listen_from(to, [(room(), mark)].into(), since).await });
+        chat_contract::without_marks(told)
+    };
+    let mut events = heard_from(id.to_string()).await;
+    assert_eq!(soon(events.recv()).await, Some(ChatEvent::Connected { room: room() }));
+    // The one before it may have been told late; the bot knows what it heard.
+    assert_eq!(said(&mut events).await, "before");
+    assert_eq!(said(&mut events).await, "meanwhile");
+
+    let mut events = heard_from((id - (9 * 86_400_000 << 22)).to_string()).await;
+    assert_eq!(soon(events.recv()).await, Some(ChatEvent::Connected { room: room() }));
+    match soon(events.recv()).await {
+        Some(ChatEvent::NotRead { room: of, before }) => {
+            let ago = Timestamp::now().duration_since(before).as_secs();
+            assert!(of == room() && (7 * 86_400..7 * 86_400 + 60).contains(&ago), "{ago}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(said(&mut events).await, "before");
 }
 
 #[tokio::test]
@@ -320,10 +406,14 @@ async fn with_discords_own_address_the_limits_are_minded() {
     fake.limit(1000, Duration::from_secs(1));
     fake.has_enough(Duration::from_millis(1500));
     let begin = std::time::Instant::now();
-    discord.post(&room(), &reply("three"), "4").await.unwrap();
-    let after = reply("after it");
-    let (one, two) = tokio::join!(discord.edit(&post, &after, true), discord.reactions(&post));
-    assert!(one.is_ok() && two.is_ok(), "{one:?} {two:?}");
+    let (three, after) = (reply("three"), reply("after it"));
+    let told = async { discord.post(&there, &three, "4").await };
+    let later = async {
+        trouble(&*discord, "wants to be asked for nothing").await;
+        tokio::join!(discord.edit(&post, &after, true), discord.reactions(&post), discord.react(&post, "🎉"))
+    };
+    let (told, (one, two, three)) = tokio::join!(told, later);
+    assert!(told.is_ok() && one.is_ok() && two.is_ok() && three.is_ok(), "{told:?} {one:?} {two:?} {three:?}");
     assert!(begin.elapsed() >= Duration::from_millis(1400), "{:?}", begin.elapsed());
     assert_eq!(fake.asked_too_soon(), 1, "only the one that was told to wait");
     fake.say("anna", "still here");
@@ -349,6 +439,9 @@ async fn details_are_kept_once_in_a_thread_or_else_in_the_channel() {
     let beside = fake.beside(number(&first));
     assert!(beside.len() == 1 && beside[0].files[0].contains("all of it"), "{beside:?}");
 
+    let gone = server.discord.post(&room(), &reply("soon deleted"), "3").await.unwrap();
+    fake.delete(number(&gone));
+    assert_eq!(keep(&later, &gone).await, Err(ChatError::Gone(gone)));
     let second = server.discord.post(&room(), &reply("done too"), "2").await.unwrap();
     for _ in 0..2 {
         let threads = format!("POST /channels/901/messages/{}/threads", number(&second));

@@ -81,6 +81,10 @@ struct State {
     beats: usize,
     /// No sign of life is answered any more.
     is_numb: bool,
+    /// No connection of the gateway is taken.
+    is_shut: bool,
+    /// Each session is over as soon as it began.
+    ends_sessions: bool,
     /// The close code that each IDENTIFY is answered with, and the intents that it refuses.
     refuses: Option<(u16, u64)>,
 }
@@ -470,6 +474,16 @@ impl Fake {
         self.state().sessions.clear();
     }
 
+    /// Whether the gateway takes no connections.
+    pub fn shuts_its_gateway(&self, shut: bool) {
+        self.state().is_shut = shut;
+    }
+
+    /// Whether each session is over, and forgotten, as soon as it began.
+    pub fn ends_sessions(&self, ends: bool) {
+        self.state().ends_sessions = ends;
+    }
+
     /// Asks the bot to connect anew.
     pub fn ask_to_reconnect(&self) {
         self.send_all(&Frame::Text(json!({"op": 7, "d": null}).to_string()));
@@ -568,7 +582,7 @@ impl Fake {
 
     /// One connection of the gateway.
     async fn talk(self, stream: TcpStream) {
-        if self.state().is_down {
+        if self.state().is_down || self.state().is_shut {
             return;
         }
         let Ok(socket) = tokio_tungstenite::accept_async(stream).await else { return };
@@ -644,6 +658,9 @@ impl Fake {
             "resume_gateway_url": format!("ws://{}", self.0.gateway), "application": {"id": "77", "flags": 0}
         });
         state.emit_to(&name, "READY", ready);
+        if state.ends_sessions {
+            state.sessions.clear();
+        }
         drop(state);
         self.touch();
         Ok(())

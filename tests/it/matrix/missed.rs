@@ -87,6 +87,33 @@ async fn of_five_hundred_messages_at_once_no_command_is_lost_in_this_life_or_the
 }
 
 #[tokio::test]
+async fn when_more_was_missed_than_is_read_that_is_said_once_with_the_time() {
+    let mut meeting = Meeting::plain().await;
+    let wire = Wire::to(meeting.server).await;
+    let since = Timestamp::now() - SignedDuration::from_secs(1);
+    let missed = floods(&meeting, 125).await;
+    let parts = || Parts { homeserver: wire.url.clone(), ..meeting.parts() };
+    wire.pages_have(1);
+    let matrix = Arc::new(Matrix::new(parts()).unwrap());
+    meeting.matrix = matrix;
+    let mut events = goes_on(&meeting, &Marks::new(), Some(since));
+    // It fetches two hundred pages before it says anything.
+    let first = tokio::time::timeout(4 * PATIENCE, events.recv()).await.expect("it never says anything");
+    assert_eq!(first, Some(ChatEvent::Connected { room: meeting.room() }));
+    let told = soon(events.recv()).await;
+    let Some(ChatEvent::NotRead { room, before }) = &told else { panic!("{told:?}") };
+    assert!(*room == meeting.room() && (since..Timestamp::now()).contains(before), "{told:?}");
+    let last = missed.last().unwrap();
+    let (texts, marks) = texts_until(&mut events, last).await;
+    assert!(texts.len() > 50 && missed.ends_with(&texts) && texts.len() < missed.len(), "{} of {}", texts.len(), missed.len());
+    drop(events);
+    meeting.restart().await;
+    meeting.say("bert", "!next").await;
+    let mut events = goes_on(&meeting, &marks, Some(since));
+    assert_eq!(texts_until(&mut events, "!next").await.0, ["!next"], "it isn't said again");
+}
+
+#[tokio::test]
 async fn what_was_written_after_a_mark_is_passed_on_whatever_its_time_and_nothing_before() {
     let mut meeting = Meeting::encrypted().await;
     let mut events = goes_on(&meeting, &Marks::new(), None);

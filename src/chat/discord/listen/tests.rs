@@ -33,7 +33,7 @@ fn few_sessions_are_begun_in_a_short_time() {
     let (mut sessions, begin) = (Sessions::default(), Instant::now());
     // serenity begins one every five seconds.
     let mut refused = (0..20).map(|n| sessions.are_too_many(begin + Duration::from_secs(5 * n)));
-    assert_eq!(refused.position(|refused| refused), Some(IDENTIFIES));
+    assert_eq!(refused.position(|refused| refused), Some(SESSIONS));
     drop(refused);
     assert!(!sessions.are_too_many(begin + Duration::from_secs(1000)));
 }

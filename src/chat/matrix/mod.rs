@@ -10,7 +10,8 @@
 //! | `event` | when an event was written, whether it was changed, who can have written it |
 //! | `unread` | messages whose keys haven't come yet |
 //! | `read` | which text says something to the bot, and who proves it |
-//! | `send` | messages, edits, files in threads, emojis |
+//! | `send` | messages, edits, emojis |
+//! | `files` | files in threads |
 //! | `ask` | whose emojis are at a message, how much power somebody has |
 //! | `render` | a reply as a plain and an HTML body |
 //! | `memory` | what is remembered while the process lives |
@@ -24,6 +25,7 @@ mod ask;
 mod check;
 mod errors;
 mod event;
+mod files;
 mod folder;
 mod identity;
 mod listen;

@@ -217,12 +217,99 @@ async fn in_an_encrypted_room_the_file_is_encrypted_too() {
 #[tokio::test]
 async fn what_is_too_long_for_a_message_is_in_a_file() {
     let meeting = Meeting::encrypted().await;
-    let body = (0..9000).map(|n| Block::Line(format!("line {n}"))).collect();
-    let post = meeting.matrix.post(&meeting.room(), &Reply { body, ..reply("long") }, "1").await.unwrap();
+    let post = meeting.matrix.post(&meeting.room(), &too_long(), "1").await.unwrap();
     let shown = meeting.sees(&["long"]).await;
     assert!(shown.text().ends_with("… the rest is in the file"), "{}", shown.text());
     let file = meeting.anna.until("the file", |_| meeting.beside(&post.id).pop()).await;
     assert!(meeting.anna.opens(&file.now).await.contains("line 8999"));
+}
+
+/// A reply that a message can't hold.
+fn too_long() -> Reply {
+    Reply { body: (0..9000).map(|n| Block::Line(format!("line {n}"))).collect(), ..reply("long") }
+}
+
+/// The bot behind a wire.
+fn behind(wire: &Wire, parts: Parts) -> Matrix {
+    Matrix::new(Parts { homeserver: wire.url.clone(), ..parts }).unwrap()
+}
+
+#[tokio::test]
+async fn a_file_that_could_not_be_uploaded_is_there_after_another_try_in_this_life_or_a_later_one() {
+    let meeting = Meeting::encrypted().await;
+    let wire = Wire::to(meeting.server).await;
+    for (key, restarts) in [("1", false), ("2", true)] {
+        let mut bot = behind(&wire, meeting.parts());
+        bot.post(&meeting.room(), &reply("before"), &format!("{key}-before")).await.unwrap();
+        if restarts {
+            bot = behind(&wire, meeting.parts());
+        }
+        wire.says_instead("/upload", 503, "M_UNKNOWN");
+        let tried = bot.post(&meeting.room(), &too_long(), key).await;
+        assert!(matches!(tried, Err(ChatError::Unavailable(_))), "{tried:?}");
+        wire.is_well();
+        if restarts {
+            bot = behind(&wire, meeting.parts());
+        }
+        let post = bot.post(&meeting.room(), &too_long(), key).await.unwrap();
+        assert_eq!(bot.post(&meeting.room(), &too_long(), key).await.unwrap(), post);
+        bot.post(&meeting.room(), &reply("after"), &format!("{key}-after")).await.unwrap();
+        let whole = async |person: &Person| {
+            person
+                .until("what follows", |_| {
+                    meeting.texts().iter().filter(|text| text.contains("after")).nth(restarts.into()).cloned()
+                })
+                .await;
+            let files = meeting.beside(&post.id);
+            assert_eq!(files.len(), 1, "{files:#?}");
+            person.opens(&files[0].now).await
+        };
+        assert!(whole(&meeting.anna).await.contains("line 8999"));
+    }
+    let texts = meeting.texts();
+    assert_eq!(texts.iter().filter(|text| text.contains("long")).count(), 2, "{texts:#?}");
+}
+
+#[tokio::test]
+async fn details_are_kept_once_also_by_a_device_that_the_homeserver_never_saw_keep_them() {
+    let meeting = Meeting::encrypted().await;
+    let post = meeting.matrix.post(&meeting.room(), &reply("it failed"), "1").await.unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let another = Matrix::new(Parts { store: other.path().to_owned(), ..meeting.parts() }).unwrap();
+    for bot in [&*meeting.matrix, &another] {
+        bot.keep_beside(&post, "#1 deploy", "deploy-1.txt", "all of it".to_owned()).await.unwrap();
+    }
+    another.post(&meeting.room(), &reply("later"), "2").await.unwrap();
+    meeting.sees(&["later"]).await;
+    assert_eq!(meeting.beside(&post.id).len(), 1);
+}
+
+#[tokio::test]
+async fn what_the_homeserver_never_takes_is_refused_and_a_file_that_it_doesnt_take_is_left_out() {
+    let meeting = Meeting::plain().await;
+    let wire = Wire::to(meeting.server).await;
+    let bot = behind(&wire, meeting.parts());
+    let first = bot.post(&meeting.room(), &reply("first"), "1").await.unwrap();
+    for (status, code) in [(413, "M_TOO_LARGE"), (400, "M_BAD_JSON"), (400, "M_INVALID_PARAM"), (413, "M_UNKNOWN")] {
+        wire.says_instead("/send/m.room.message", status, code);
+        let posted = bot.post(&meeting.room(), &reply("never"), "2").await;
+        assert!(matches!(posted, Err(ChatError::Refused(_))), "{code}: {posted:?}");
+        let edited = bot.edit(&first, &reply("never"), true).await;
+        assert!(matches!(edited, Err(ChatError::Refused(_))), "{code}: {edited:?}");
+        wire.is_well();
+    }
+    wire.says_instead("/send/m.room.message", 403, "M_FORBIDDEN");
+    let posted = bot.post(&meeting.room(), &reply("later"), "3").await;
+    assert!(matches!(posted, Err(ChatError::Unavailable(_))), "somebody can mend that: {posted:?}");
+    wire.is_well();
+    wire.says_instead("/upload", 413, "M_TOO_LARGE");
+    bot.post(&meeting.room(), &too_long(), "4").await.unwrap();
+    wire.is_well();
+    wire.says_instead("/upload", 503, "M_UNKNOWN");
+    bot.edit(&first, &Reply { title: "its last state".to_owned(), ..too_long() }, true).await.unwrap();
+    wire.is_well();
+    meeting.sees(&["its last state"]).await;
+    assert_eq!(meeting.shown().len(), 2);
 }
 
 #[tokio::test]

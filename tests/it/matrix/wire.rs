@@ -26,6 +26,8 @@ struct Line {
     to: String,
     http: Client,
     holds_news: watch::Sender<bool>,
+    /// What the server is made to say instead, by what an address has in it.
+    says_instead: Mutex<Vec<(&'static str, u16, &'static str)>>,
     /// What one device sends to another, as long as that is kept back.
     kept: Mutex<Option<Vec<reqwest::Request>>>,
 }
@@ -37,7 +39,13 @@ impl Wire {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = format!("http://{}", listener.local_addr().unwrap());
             let http = Client::builder().no_proxy().timeout(2 * PATIENCE).build().unwrap();
-            let line = Arc::new(Line { to, http, holds_news: watch::Sender::new(false), kept: Mutex::default() });
+            let line = Arc::new(Line {
+                to,
+                http,
+                holds_news: watch::Sender::new(false),
+                says_instead: Mutex::default(),
+                kept: Mutex::default(),
+            });
             let app = Router::new().fallback(carry).with_state(line.clone());
             goes_on_backstage(async move { axum::serve(listener, app).await.unwrap() });
             Wire { url, line }
@@ -48,6 +56,16 @@ impl Wire {
     /// Whether what the server tells of rooms is held up.
     pub fn holds_news(&self, holds: bool) {
         self.line.holds_news.send_replace(holds);
+    }
+
+    /// From now on whatever is asked at an address with this in it is answered like this, with an error code of Matrix.
+    pub fn says_instead(&self, at: &'static str, status: u16, code: &'static str) {
+        self.line.says_instead.lock().unwrap().push((at, status, code));
+    }
+
+    /// The server speaks for itself again.
+    pub fn is_well(&self) {
+        self.line.says_instead.lock().unwrap().clear();
     }
 
     /// From now on keys don't arrive, and whoever sends them doesn't know it.
@@ -72,6 +90,13 @@ async fn carry(State(line): State<Arc<Line>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let asked = parts.uri.path_and_query().unwrap().to_string();
     let body = axum::body::to_bytes(body, LARGEST).await.unwrap();
+    let instead = line.says_instead.lock().unwrap().iter().find(|(at, ..)| asked.contains(at)).copied();
+    if let Some((_, status, code)) = instead {
+        let mut answer = Response::new(Body::from(format!(r#"{{"errcode":"{code}","error":"the test says so"}}"#)));
+        *answer.status_mut() = reqwest::StatusCode::from_u16(status).unwrap();
+        answer.headers_mut().insert("content-type", "application/json".parse().unwrap());
+        return answer;
+    }
     let mut onward = line.http.request(parts.method, format!("{}{asked}", line.to)).body(body);
     for name in ["authorization", "content-type"] {
         if let Some(value) = parts.headers.get(name) {

@@ -19,8 +19,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::errors::{is_unknown_token, trouble};
-use super::event::{doubt, is_edited, is_encrypted_message, written};
+use super::event::{changed_by, is_edited, is_encrypted_message, written};
 use super::place::{Place, missed};
+use super::proof::Proof;
 use super::read::{self, Read};
 use super::{Matrix, account, session};
 use crate::chat::ChatEvent;
@@ -200,6 +201,9 @@ impl Ears<'_> {
         if !place.passed.insert(event_id.clone()) {
             return;
         }
+        if let (Some(changed), Some(by)) = (changed_by(event), event.sender()) {
+            place.unread.forget(&changed, Some(&by));
+        }
         if let TimelineEventKind::UnableToDecrypt { utd_info, .. } = &event.kind {
             let Some(sender) = event.sender().filter(|sender| self.matrix.hears(sender)) else { return };
             // Which kind of relation it is can be read; an edit is no command anyway.
@@ -244,7 +248,14 @@ impl Ears<'_> {
             Read::Said(text) if is_heard => {
                 let prefix = &self.matrix.parts().prefix;
                 let is_command = text.to_lowercase().starts_with(&prefix.to_lowercase());
-                let doubt = doubt(room, event, &message.sender, is_command).await;
+                let doubt = match self.matrix.proof(room, event, &message.sender, is_command).await {
+                    Proof::Of(doubt) => doubt,
+                    Proof::Copied => {
+                        tracing::error!(room = %place.name, sender = %message.sender, event = %message.event_id, "a command was \
+                             sent again as a copy: only whoever runs the homeserver can do that. It isn't run");
+                        return;
+                    }
+                };
                 let message = Message { at, author: account(&message.sender), text, received: written, doubt };
                 self.pass(ChatEvent::Message(message)).await;
             }
@@ -259,10 +270,11 @@ impl Ears<'_> {
     }
 
     /// Something was removed: a message, or an emoji.
-    async fn removed(&self, id: &OwnedRoomId, room: &Room, redaction: &SyncRoomRedactionEvent) {
-        let Some(place) = self.places.get(id) else { return };
+    async fn removed(&mut self, id: &OwnedRoomId, room: &Room, redaction: &SyncRoomRedactionEvent) {
+        let Some(place) = self.places.get_mut(id) else { return };
         let rules = room.clone_info().room_version_rules_or_default().redaction;
         let Some(removed) = redaction.redacts(&rules) else { return };
+        place.unread.forget(removed, None);
         if let Some((reaction, still_there)) = self.matrix.remembered(|memory| memory.unreact(removed)) {
             if !still_there {
                 self.pass(ChatEvent::Unreacted { to: reaction.to, author: reaction.author, emoji: reaction.emoji }).await;
@@ -275,10 +287,11 @@ impl Ears<'_> {
             memory.there.contains(&message)
         });
         let known = known || place.passed.contains(&removed.to_owned());
+        let room = place.name.clone();
         self.pass(ChatEvent::Deleted { message }).await;
         // It may have been an emoji of an earlier life: what is there now is looked at.
         if !known {
-            self.pass(ChatEvent::Connected { room: place.name.clone() }).await;
+            self.pass(ChatEvent::Connected { room }).await;
         }
     }
 

@@ -7,7 +7,9 @@
 //! | `identity` | cross-signing, and recovery of it |
 //! | `listen` | from what the homeserver tells to what the bot should know, in order; what it missed is fetched |
 //! | `place` | how far each room was passed on, and what was missed since |
-//! | `event` | when an event was written, whether it was changed, who can have written it |
+//! | `event` | when an event was written, whether it was changed |
+//! | `proof` | what proves who wrote a command |
+//! | `known` | whose identity was seen first, which commands were heard |
 //! | `unread` | messages whose keys haven't come yet |
 //! | `read` | which text says something to the bot, and who proves it |
 //! | `send` | messages, edits, emojis |
@@ -28,9 +30,11 @@ mod event;
 mod files;
 mod folder;
 mod identity;
+mod known;
 mod listen;
 mod memory;
 mod place;
+mod proof;
 mod read;
 mod render;
 mod send;

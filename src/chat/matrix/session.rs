@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::errors::{innermost, of_http, trouble};
 use super::folder::{Folder, Kept};
-use super::{Login, PLATFORM, Parts, identity};
+use super::{Login, PLATFORM, Parts, identity, proof};
 use crate::domain::message::RoomId;
 use crate::secret::Secret;
 
@@ -95,6 +95,7 @@ pub(super) async fn open(parts: &Parts, me: &UserId) -> Result<Session, String> 
         look(&client).await?;
     }
     let weakness = identity::secure(&client, parts, &folder).await;
+    proof::meet(&client, parts, &folder).await;
     Ok(Session { client, weakness })
 }
 

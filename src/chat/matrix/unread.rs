@@ -10,7 +10,7 @@ use matrix_sdk::Room;
 use matrix_sdk::deserialized_responses::{TimelineEvent, UnableToDecryptInfo};
 use matrix_sdk::ruma::events::room::encrypted::OriginalSyncRoomEncryptedEvent;
 use matrix_sdk::ruma::serde::Raw;
-use matrix_sdk::ruma::{OwnedEventId, OwnedUserId, UserId};
+use matrix_sdk::ruma::{EventId, OwnedEventId, OwnedUserId, UserId};
 
 use super::memory::Seen;
 
@@ -40,6 +40,16 @@ impl Unread {
         }
         self.waiting.insert(id, (event.raw().clone().cast_unchecked(), written));
         self.told.insert((sender.to_owned(), why.session_id.clone()))
+    }
+
+    /// A message isn't meant any more: it was removed, or changed `by` somebody, which counts if they wrote it.
+    pub fn forget(&mut self, id: &EventId, by: Option<&UserId>) {
+        let is_of = |by: &UserId, raw: &Raw<OriginalSyncRoomEncryptedEvent>| {
+            raw.get_field::<OwnedUserId>("sender").ok().flatten().is_some_and(|sender| sender == by)
+        };
+        if self.waiting.get(id).is_some_and(|(raw, _)| by.is_none_or(|by| is_of(by, raw))) {
+            self.waiting.remove(id);
+        }
     }
 
     /// Whether nothing waits.

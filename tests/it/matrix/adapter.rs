@@ -14,7 +14,7 @@ use super::*;
 use crate::chat_contract::{self, message, no_trouble, reply, said, soon, trouble};
 
 /// What the bot hears, after it was told that the room is there.
-async fn heard(meeting: &Meeting, since: Option<Timestamp>) -> mpsc::Receiver<ChatEvent> {
+pub async fn heard(meeting: &Meeting, since: Option<Timestamp>) -> mpsc::Receiver<ChatEvent> {
     chat_contract::heard(meeting.chat(), &meeting.room(), since).await
 }
 
@@ -230,7 +230,7 @@ fn too_long() -> Reply {
 }
 
 /// The bot behind a wire.
-fn behind(wire: &Wire, parts: Parts) -> Matrix {
+pub fn behind(wire: &Wire, parts: Parts) -> Matrix {
     Matrix::new(Parts { homeserver: wire.url.clone(), ..parts }).unwrap()
 }
 
@@ -537,50 +537,6 @@ async fn a_room_without_the_bot_and_a_wrong_password_are_said() {
     let events = listens(&lost);
     trouble(&*lost.matrix, "the bot can't log in").await;
     drop(events);
-}
-
-#[tokio::test]
-async fn who_wrote_a_message_is_proven_by_a_device_that_its_owner_signed() {
-    let meeting = Meeting::encrypted().await;
-    let mut events = heard(&meeting, None).await;
-    let unsigned = meeting.anna.on_an_unsigned_device().await;
-    unsigned.is_in(&meeting.room).await;
-    unsigned.looks_up(&meeting.bot.id).await;
-    meeting.say("anna", "!approve signed").await;
-    unsigned.sends(&meeting.room, "m.room.message", text("!approve unsigned")).await;
-    meeting.anna.sends_openly(&meeting.room, "m.room.message", text("!approve open")).await;
-    let mut doubts = Vec::new();
-    for _ in 0..3 {
-        let heard = message(&mut events).await;
-        assert_eq!(heard.author, meeting.account("anna"));
-        doubts.push((heard.text, heard.doubt));
-    }
-    use shipmate::domain::message::Doubt::{NotEncrypted, UnsignedDevice};
-    let expected = [("!approve signed", None), ("!approve unsigned", Some(UnsignedDevice)), ("!approve open", Some(NotEncrypted))];
-    assert_eq!(doubts, expected.map(|(text, doubt)| (text.to_owned(), doubt)));
-}
-
-#[tokio::test]
-async fn what_cant_be_read_is_said_once_and_passed_on_when_its_key_comes() {
-    let meeting = Meeting::encrypted().await;
-    let mut events = heard(&meeting, None).await;
-    let wire = Wire::to(meeting.server).await;
-    let slow = meeting.joined_by("carl", &wire.url).await;
-    slow.looks_up(&meeting.bot.id).await;
-    wire.keeps_keys();
-    let sent = slow.sends(&meeting.room, "m.room.message", text("!deploy one")).await;
-    slow.sends(&meeting.room, "m.room.message", text("!deploy two")).await;
-    let unreadable = ChatEvent::Unreadable { message: meeting.message(&sent), author: account(&slow.id) };
-    assert_eq!(soon(events.recv()).await, Some(unreadable));
-    meeting.say("anna", "meanwhile").await;
-    let meanwhile = message(&mut events).await;
-    assert_eq!(meanwhile.text, "meanwhile");
-    wire.gives_keys().await;
-    for expected in ["!deploy one", "!deploy two"] {
-        let late = message(&mut events).await;
-        assert_eq!((late.text.as_str(), late.author), (expected, account(&slow.id)));
-        assert!(late.received < meanwhile.received, "it was written before");
-    }
 }
 
 #[tokio::test]

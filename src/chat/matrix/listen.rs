@@ -23,7 +23,7 @@ use super::event::{changed_by, is_edited, is_encrypted_message, written};
 use super::place::{Place, missed};
 use super::proof::Proof;
 use super::read::{self, Read};
-use super::{Matrix, account, session};
+use super::{Matrix, account, identity, session};
 use crate::chat::ChatEvent;
 use crate::domain::message::Message;
 
@@ -45,6 +45,7 @@ pub(super) async fn listen(matrix: &Matrix, to: mpsc::Sender<ChatEvent>, since: 
     tokio::select! {
         () = to.closed() => {}
         () = ears.hear() => {}
+        () = identity::mend(matrix) => {}
     }
 }
 
@@ -95,7 +96,7 @@ impl Ears<'_> {
         loop {
             match self.matrix.session().await {
                 Ok(session) => {
-                    if let Some(why) = &session.weakness {
+                    if let Some(why) = self.matrix.weakness() {
                         tracing::error!(%why, "people can't trust the bot's device");
                     }
                     return session.client;

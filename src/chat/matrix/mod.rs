@@ -142,6 +142,8 @@ struct Inner {
 #[derive(Default)]
 struct Troubles {
     link: Option<String>,
+    /// What keeps people from trusting the bot's device, or the bot from reading them.
+    weakness: Option<String>,
     rooms: BTreeMap<RoomId, String>,
 }
 
@@ -205,7 +207,11 @@ impl Matrix {
         let inner = self.0.clone();
         // A task of its own: whoever waits for it may give up, and half a login would leave a device behind.
         let opening = tokio::spawn(async move {
-            let open = async || session::open(&inner.parts, &inner.me).await.inspect_err(|why| inner.failed(why));
+            let open = async || {
+                let (session, weakness) = session::open(&inner.parts, &inner.me).await.inspect_err(|why| inner.failed(why))?;
+                inner.weakness_is(weakness);
+                Ok(session)
+            };
             inner.session.get_or_try_init(open).await.cloned()
         });
         match opening.await {
@@ -234,6 +240,14 @@ impl Matrix {
         self.0.troubles.lock().unwrap_or_else(PoisonError::into_inner).link.clone()
     }
 
+    fn weakness(&self) -> Option<String> {
+        self.0.troubles.lock().unwrap_or_else(PoisonError::into_inner).weakness.clone()
+    }
+
+    fn weakness_is(&self, why: Option<String>) {
+        self.0.weakness_is(why);
+    }
+
     fn link_is(&self, why: Option<String>) {
         self.0.troubles.lock().unwrap_or_else(PoisonError::into_inner).link = why;
     }
@@ -254,6 +268,10 @@ impl Matrix {
 }
 
 impl Inner {
+    fn weakness_is(&self, why: Option<String>) {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).weakness = why;
+    }
+
     fn failed(&self, why: &str) {
         let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         let wait = closed.as_ref().map_or(RETRY_FIRST, |(_, _, wait)| (*wait * 2).min(RETRY_LIMIT));
@@ -299,9 +317,8 @@ impl Chat for Matrix {
 
     fn trouble(&self) -> Option<String> {
         let troubles = self.0.troubles.lock().unwrap_or_else(PoisonError::into_inner);
-        let weakness = self.0.session.get().and_then(|session| session.weakness.clone());
         let rooms = troubles.rooms.iter().map(|(room, why)| format!("{room}: {why}"));
-        let all: Vec<String> = troubles.link.clone().into_iter().chain(weakness).chain(rooms).collect();
+        let all: Vec<String> = troubles.link.clone().into_iter().chain(troubles.weakness.clone()).chain(rooms).collect();
         (!all.is_empty()).then(|| all.join("; "))
     }
 

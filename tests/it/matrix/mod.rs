@@ -6,6 +6,7 @@ mod both;
 mod conversation;
 mod people;
 mod server;
+mod session;
 mod trust;
 mod wire;
 

@@ -6,7 +6,7 @@ help: ## this list
 
 demo: cargo ## see it work: three hosts, real deploys, Shipmate on the terminal
 	tests/rig/install
-	cargo build --locked --profile demo
+	cargo build --locked --profile demo --no-default-features
 	demo/run
 
 demo-down: ## remove all that the demo made

@@ -95,8 +95,7 @@ pub fn standing_of(fleet: &Fleet, account: &Account, platform_roles: &BTreeSet<S
     let Some(person) = fleet.person(account) else {
         return Standing { account: account.clone(), person: None, groups: BTreeSet::new(), unsure: false };
     };
-    let from_roles = platform_roles.iter().filter_map(|role| fleet.access.platform_roles.get(role));
-    let groups = person.groups.iter().chain(from_roles).cloned().collect();
+    let groups = fleet.access.groups(&person.groups, &person.accounts, platform_roles);
     Standing { account: account.clone(), person: Some(person.name.clone()), groups, unsure: false }
 }
 
@@ -293,6 +292,29 @@ health = { running = "1s" }
         assert_eq!(deploys("discord:2", &["discord:77", "discord:78"]).unwrap(), "berta");
         assert!(matches!(deploys("discord:2", &["discord:78"]), Err(Denied::Person { .. })));
         assert!(matches!(deploys("discord:3", &["discord:77"]), Err(Denied::Stranger { .. })));
+    }
+
+    #[test]
+    fn power_in_matrix_is_a_condition_and_gives_nothing() {
+        let text =
+            FLEET.replace("\"discord:1\"]", "\"discord:1\", \"matrix:@anna:x\"]").replace("\"discord:2\"", "\"matrix:@berta:x\"");
+        let mut fleet = Fleet::parse("fleet.toml", &text).unwrap();
+        fleet.access.platform_roles.insert("matrix:power:50".to_owned(), "deployers".parse().unwrap());
+        let deploys =
+            |account, roles: &[&str]| authorize(&fleet, &standing(&fleet, account, roles), asked(&fleet, "!deploy blog")).is_ok();
+        assert!(deploys("matrix:@anna:x", &["matrix:power:49", "matrix:power:50"]));
+        for account in ["matrix:@anna:x", "discord:1"] {
+            assert!(!deploys(account, &["matrix:power:49"]), "it counts for the person, wherever they speak");
+        }
+        assert!(!deploys("matrix:@berta:x", &["matrix:power:50"]), "the fleet file doesn't put her there");
+        fleet
+            .people
+            .get_mut(&"anna".parse::<PersonName>().unwrap())
+            .unwrap()
+            .accounts
+            .retain(|account| !account.0.starts_with("matrix:"));
+        let anna = standing(&fleet, "discord:1", &[]);
+        assert!(authorize(&fleet, &anna, asked(&fleet, "!deploy blog")).is_ok(), "who isn't in Matrix needs no power there");
     }
 
     #[test]

@@ -52,23 +52,23 @@ impl Bot {
     /// answer gives no rights.
     pub(super) async fn groups_of(&self, person: &PersonName) -> Groups {
         let Some(entry) = self.fleet.people.get(person) else { return Groups::default() };
-        let mut groups = Groups { known: entry.groups.clone(), unsure: false };
-        let roles_mean = &self.fleet.access.platform_roles;
-        if roles_mean.is_empty() {
-            return groups;
+        let access = &self.fleet.access;
+        if access.platform_roles.is_empty() {
+            return Groups { known: entry.groups.clone(), unsure: false };
         }
         let everywhere = entry.accounts.iter().flat_map(|account| self.chats.iter().map(move |chat| (account, chat)));
         let told = join_all(everywhere.map(|(account, chat)| self.within_deadline(chat.roles(account)))).await;
+        let (mut all, mut unsure) = (BTreeSet::new(), false);
         for roles in told {
             match roles {
-                Ok(roles) => groups.known.extend(roles.iter().filter_map(|role| roles_mean.get(role).cloned())),
+                Ok(roles) => all.extend(roles),
                 Err(error) => {
                     tracing::warn!(%person, %error, "a chat doesn't tell a person's roles");
-                    groups.unsure = true;
+                    unsure = true;
                 }
             }
         }
-        groups
+        Groups { known: access.groups(&entry.groups, &entry.accounts, &all), unsure }
     }
 
     /// The people of the fleet file whose votes count in an environment for what this person asks for, by the groups that they are in

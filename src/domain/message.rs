@@ -64,4 +64,6 @@ pub enum Doubt {
     ChangedIdentity,
     /// It can't be told which device of its author sent it.
     UnknownDevice,
+    /// The service didn't tell, when the message came, what would prove it.
+    Unchecked,
 }

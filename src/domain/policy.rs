@@ -62,8 +62,33 @@ pub struct Access {
     pub rules: Vec<Rule>,
     /// What accounts may do that are nobody's.
     pub guests: Guests,
-    /// The groups that a chat's own roles stand for, such as `discord:1234`.
+    /// The groups that a chat's own roles stand for, such as `discord:1234`; or that take power in a chat's rooms, `matrix:power:50`.
     pub platform_roles: BTreeMap<String, GroupName>,
+}
+
+/// What the roles begin with that give no group, and that those need who are in it and have accounts there.
+const POWER: &str = "matrix:power:";
+
+impl Access {
+    /// The groups that a person with these accounts is in: those that the fleet file puts them in, and those that `roles` stand for.
+    /// Power in rooms gives none, since whoever runs the chat's server could give it: it is a further condition.
+    pub fn groups(
+        &self,
+        listed: &BTreeSet<GroupName>,
+        accounts: &BTreeSet<Account>,
+        roles: &BTreeSet<String>,
+    ) -> BTreeSet<GroupName> {
+        let is_power = |role: &&String| role.starts_with(POWER);
+        let given = roles.iter().filter(|role| !is_power(role)).filter_map(|role| self.platform_roles.get(role));
+        let mut groups: BTreeSet<GroupName> = listed.iter().chain(given).cloned().collect();
+        if accounts.iter().any(|account| account.0.starts_with("matrix:")) {
+            groups.retain(|group| {
+                let mut needed = self.platform_roles.iter().filter(|(role, of)| *of == group && is_power(role)).peekable();
+                needed.peek().is_none() || needed.any(|(role, _)| roles.contains(role))
+            });
+        }
+        groups
+    }
 }
 
 /// Someone as the rules see them: a person (or a mere account), and the groups that they are in at this moment.

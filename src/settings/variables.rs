@@ -104,7 +104,7 @@ pub const VARIABLES: &[Variable] = &[
         name: "SHIPMATE_MATRIX_RECOVERY_KEY",
         fallback: Optional("the keys are in the store alone"),
         example: "",
-        doc: "What the first start in Matrix printed: it gets the bot's keys back when the store is lost.",
+        doc: "What the first start in Matrix wrote to matrix/recovery-key.txt in the store: it gets the bot's keys back when the store is lost.",
     },
     Variable {
         name: "SHIPMATE_TERMINAL_USER",

@@ -1,5 +1,6 @@
 //! The rules of the house, held by reading the source: who may import whom, and what may stand nowhere.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -80,6 +81,33 @@ fn each_outside_library_has_one_room() {
     only_in(&["matrix_sdk::"], &["src/chat/matrix"]);
     only_in(&["clap::"], &["src/cli/"]);
     only_in(&["nix::unistd"], &["src/chat/local"]);
+}
+
+/// The names of all that a build with these features depends on.
+fn needs(features: &[&str]) -> BTreeSet<String> {
+    let tree = ["tree", "--locked", "--offline", "--edges", "normal", "--prefix", "none", "--format", "{p}"];
+    let told = std::process::Command::new(env!("CARGO")).args(tree).args(features).current_dir(root()).output().unwrap();
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    let text = String::from_utf8(told.stdout).unwrap();
+    text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_build_without_a_chat_has_nothing_that_only_that_chat_needs() {
+    let discord = ["serenity"];
+    let matrix = ["matrix-sdk", "ruma", "vodozemac", "rusqlite", "libsqlite3-sys"];
+    let has = |needed: &BTreeSet<String>, names: &[&str]| names.iter().filter(|name| needed.contains(**name)).count();
+    for (features, chats) in [
+        (&[] as &[&str], [true, true]),
+        (&["--no-default-features"], [false, false]),
+        (&["--no-default-features", "--features", "discord"], [true, false]),
+        (&["--no-default-features", "--features", "matrix"], [false, true]),
+    ] {
+        let needed = needs(features);
+        assert!(needed.contains("tokio"), "{needed:?}");
+        let expected = [if chats[0] { discord.len() } else { 0 }, if chats[1] { matrix.len() } else { 0 }];
+        assert_eq!([has(&needed, &discord), has(&needed, &matrix)], expected, "{features:?}");
+    }
 }
 
 #[test]

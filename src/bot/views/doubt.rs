@@ -14,7 +14,11 @@ pub(super) fn doubt(doubt: Doubt) -> &'static str {
             "your device isn't signed by your account: verify this session in your app (with another session or your recovery key), \
              and type it again"
         }
-        Doubt::ChangedIdentity => "your account's identity has changed since it was verified: verify it again, and type it again",
+        Doubt::ChangedIdentity => {
+            "your account's identity has changed since I first saw it, and somebody else could have done that: if you have reset it, ask \
+             whoever runs me to remove your line from `matrix/identities.txt` in my store, and type it again"
+        }
+        Doubt::Unchecked => "the chat's server doesn't tell me at the moment what would prove it: type it again in a minute",
         Doubt::UnknownDevice => {
             "it can't be told which of your devices sent it: type it again, from a verified session of your app"
         }

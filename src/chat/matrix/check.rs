@@ -16,10 +16,13 @@ use crate::secret::Secret;
 const CREATORS_RULE_FROM: u32 = 12;
 
 /// Somebody who asks the homeserver.
-struct Asker<'a> {
-    client: &'a matrix_sdk::Client,
-    homeserver: &'a str,
-    token: Secret,
+pub(super) struct Asker<'a> {
+    /// What speaks to it.
+    pub client: &'a matrix_sdk::Client,
+    /// Where it is.
+    pub homeserver: &'a str,
+    /// What proves who asks.
+    pub token: Secret,
 }
 
 impl Matrix {
@@ -67,8 +70,15 @@ impl Matrix {
             Err(why) => return vec![Checked::new("login", Err(why))],
         };
         let mut all = vec![Checked::new("login", Ok(format!("the bot is {me} at {}", asker.homeserver)))];
-        all.push(match kept {
-            None => Checked::new("device", Ok("the first start makes it, with its keys".to_owned())),
+        let with_token = matches!(self.parts().login, Login::Token(_));
+        // With a token a lost session is made again, with a password it isn't.
+        let left = folder.device().ok().flatten();
+        all.push(match kept.or_else(|| left.clone().filter(|_| with_token)) {
+            None if with_token => Checked::new("device", asker.is_new(me, &device, folder).await),
+            None => {
+                let new = || Ok("the first start makes it, with its keys".to_owned());
+                Checked::new("device", left.map_or_else(new, |left| Err(session::session_is_gone(&left, folder))))
+            }
             Some(kept) if kept != device => {
                 Checked::new("device", Err(format!("the token is of the device {device}, and the keys are those of {kept}")))
             }
@@ -114,8 +124,16 @@ impl Asker<'_> {
         }
     }
 
+    /// Whether the device of a token was never used: what the start asks too.
+    async fn is_new(&self, me: &str, device: &str, folder: &Folder) -> Result<String, String> {
+        match session::has_keys(self.client, self.homeserver, &self.token, me, device).await? {
+            true => Err(session::used_before(device, folder)),
+            false => Ok(format!("{device} is new; the first start makes its keys")),
+        }
+    }
+
     /// The keys of accounts, as the homeserver has them.
-    async fn keys(&self, users: &BTreeSet<String>) -> Result<Value, String> {
+    pub async fn keys(&self, users: &BTreeSet<String>) -> Result<Value, String> {
         let all: serde_json::Map<String, Value> = users.iter().map(|user| (user.clone(), json!([]))).collect();
         let url = format!("{}/_matrix/client/v3/keys/query", self.homeserver);
         let body = json!({ "device_keys": all }).to_string();
@@ -125,7 +143,7 @@ impl Asker<'_> {
 }
 
 /// Whether the bot's own device is signed by its account.
-fn own(keys: &Value, me: &str, device: &str) -> Result<String, String> {
+pub(super) fn own(keys: &Value, me: &str, device: &str) -> Result<String, String> {
     let signer = keys.pointer("/self_signing_keys").and_then(|all| all.get(me)?.get("keys")?.as_object()?.keys().next());
     let signatures = keys.get("device_keys").and_then(|all| all.get(me)?.get(device)?.get("signatures")?.get(me));
     match (signer, signatures) {

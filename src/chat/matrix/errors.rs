@@ -26,9 +26,30 @@ pub(super) fn is_there_already(error: &Error) -> bool {
     matches!(error.client_api_error_kind(), Some(ErrorKind::DuplicateAnnotation))
 }
 
+/// Whether the homeserver doesn't take such a thing, however often it is sent.
+fn is_refused(error: &Error) -> bool {
+    let too_large = status(error) == Some(413);
+    let kind = error.client_api_error_kind();
+    too_large || matches!(kind, Some(ErrorKind::TooLarge | ErrorKind::BadJson | ErrorKind::InvalidParam))
+}
+
+/// Whether the homeserver answered, and not that it should be tried again.
+pub(super) fn is_answered_no(error: &Error) -> bool {
+    status(error).is_some_and(|status| (400..500).contains(&status) && ![401, 408, 429].contains(&status))
+}
+
+fn status(error: &Error) -> Option<u16> {
+    error.as_client_api_error().map(|error| error.status_code.as_u16())
+}
+
 /// What went wrong with a message, for those who asked for it.
 pub(super) fn about(message: &MessageRef, error: &Error) -> ChatError {
-    if is_unknown(error) { ChatError::Gone(message.clone()) } else { unavailable(error) }
+    if is_unknown(error) { ChatError::Gone(message.clone()) } else { of_message(error) }
+}
+
+/// The same of one that isn't there yet.
+pub(super) fn of_message(error: &Error) -> ChatError {
+    if is_refused(error) { ChatError::Refused(trouble(error)) } else { unavailable(error) }
 }
 
 /// The same, about no message.

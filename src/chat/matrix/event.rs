@@ -1,13 +1,9 @@
-//! What is known of an event beside what it says: when it was written, whether it was changed since, who can have written it.
+//! What is known of an event beside what it says: when it was written, whether it was changed since.
 
 use jiff::{SignedDuration, Timestamp};
-use matrix_sdk::Room;
 use matrix_sdk::deserialized_responses::TimelineEvent;
-use matrix_sdk::ruma::UserId;
+use matrix_sdk::ruma::OwnedEventId;
 use serde_json::Value;
-
-use super::read;
-use crate::domain::message::Doubt;
 
 /// How much the homeserver's clock may differ from ours before that is made up for.
 pub(super) const SKEW: SignedDuration = SignedDuration::from_secs(30);
@@ -44,23 +40,13 @@ pub(super) fn is_edited(event: &TimelineEvent) -> bool {
 /// Whether an event that can't be read may be a message of a person: neither an edit nor removed.
 pub(super) fn is_encrypted_message(event: &TimelineEvent) -> bool {
     let content = event.raw().get_field::<Value>("content").ok().flatten().unwrap_or_default();
-    let relation = content.get("m.relates_to").and_then(|relation| relation.get("rel_type")).and_then(Value::as_str);
-    content.get("ciphertext").is_some() && relation != Some("m.replace")
+    content.get("ciphertext").is_some() && changed_by(event).is_none()
 }
 
-/// Why the author of a message isn't proven.
-pub(super) async fn doubt(room: &Room, event: &TimelineEvent, sender: &UserId, is_command: bool) -> Option<Doubt> {
-    let Some(info) = event.encryption_info() else { return Some(Doubt::NotEncrypted) };
-    let doubt = read::doubt(&info.verification_state)?;
-    if !is_command {
-        return Some(doubt);
-    }
-    // A device may be so new that the homeserver hasn't told of it yet.
-    let asked = room.client().encryption().request_user_identity(sender).await;
-    if let (Ok(_), Some(session)) = (asked, info.session_id())
-        && let Some(info) = room.get_encryption_info(session, sender).await
-    {
-        return read::doubt(&info.verification_state);
-    }
-    Some(doubt)
+/// The message that an edit changes. Relations aren't encrypted, so it is known of one that can't be read too.
+pub(super) fn changed_by(event: &TimelineEvent) -> Option<OwnedEventId> {
+    let content = event.raw().get_field::<Value>("content").ok().flatten()?;
+    let relation =
+        content.get("m.relates_to").filter(|relation| relation.get("rel_type").is_some_and(|kind| kind == "m.replace"))?;
+    OwnedEventId::try_from(relation.get("event_id")?.as_str()?).ok()
 }

@@ -22,6 +22,10 @@ const STORE_KEY: &str = "store.key";
 const SESSION: &str = "session.json";
 /// What gets the keys back; people move it to a safer place.
 const RECOVERY: &str = "recovery-key.txt";
+/// There while that is being made.
+const RECOVERY_BEGUN: &str = "recovery-key.begun";
+/// Beside the databases: the device whose keys they have.
+const DEVICE: &str = "device.txt";
 
 /// A session: whose, on which device, and what proves it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,12 +82,36 @@ impl Folder {
 
     /// Keeps a session.
     pub fn keep(&self, session: &Kept) -> io::Result<()> {
-        self.write(SESSION, &serde_json::to_vec(session)?)
+        self.write(SESSION, &serde_json::to_vec(session)?)?;
+        if self.device()?.as_deref() != Some(&session.device) {
+            fs::write(self.store().join(DEVICE), &session.device)?;
+        }
+        Ok(())
+    }
+
+    /// The device whose keys the databases have; `None` = nobody's yet.
+    pub fn device(&self) -> io::Result<Option<String>> {
+        match fs::read_to_string(self.store().join(DEVICE)) {
+            Ok(device) => Ok(Some(device.trim().to_owned()).filter(|device| !device.is_empty())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A recovery key is about to be made.
+    pub fn begin_recovery(&self) -> io::Result<()> {
+        self.write(RECOVERY_BEGUN, b"")
+    }
+
+    /// Whether a recovery key was being made, and nobody knows whether it was.
+    pub fn makes_recovery(&self) -> bool {
+        self.path.join(RECOVERY_BEGUN).exists()
     }
 
     /// Keeps the recovery key until people have taken it: where it is.
     pub fn keep_recovery(&self, key: &str) -> io::Result<PathBuf> {
         self.write(RECOVERY, format!("{key}\n").as_bytes())?;
+        fs::remove_file(self.path.join(RECOVERY_BEGUN))?;
         Ok(self.recovery())
     }
 
@@ -92,7 +120,7 @@ impl Folder {
         self.store().join(KEYS).exists() && self.path.join(STORE_KEY).exists()
     }
 
-    /// Puts databases aside that no session belongs to: a new device must not find those of another.
+    /// Puts databases aside that are nobody's: a login that failed left them, and a new device must not find them.
     pub fn begin_anew(&self) -> io::Result<()> {
         let (store, aside) = (self.store(), self.path.join(ASIDE));
         if !store.exists() {
@@ -122,7 +150,7 @@ impl Folder {
     }
 
     /// Writes a file as a whole or not at all.
-    fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+    pub fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let (new, path) = (self.path.join(format!("{name}.new")), self.path.join(name));
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         file.write_all(bytes)?;
@@ -148,7 +176,9 @@ mod tests {
         let folder = Folder::open(&parent.path().join("matrix")).unwrap();
         assert!(folder.session().unwrap().is_none());
         let session = Kept { user: "@bot:x".to_owned(), device: "D".to_owned(), token: "secret".to_owned() };
+        fs::create_dir(folder.store()).unwrap();
         folder.keep(&session).unwrap();
+        assert_eq!(folder.device().unwrap().as_deref(), Some("D"));
         let key = folder.store_key().unwrap();
         let again = Folder::open(folder.path()).unwrap();
         assert!(again.session().unwrap().as_ref() == Some(&session) && again.store_key().unwrap() == key);

@@ -20,11 +20,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::errors::{has_run_out, is_unknown_token, trouble};
-use super::event::{doubt, is_edited, is_encrypted_message, written};
+use super::event::{changed_by, is_edited, is_encrypted_message, written};
 use super::missed::missed;
 use super::place::Place;
+use super::proof::Proof;
 use super::read::{self, Read};
-use super::{Login, Matrix, account, session};
+use super::{Login, Matrix, account, identity, session};
 use crate::chat::ChatEvent;
 use crate::domain::message::{Message, RoomId};
 
@@ -53,6 +54,7 @@ pub(super) async fn listen(
     tokio::select! {
         () = to.closed() => {}
         () = ears.hear() => {}
+        () = identity::mend(matrix) => {}
     }
 }
 
@@ -132,7 +134,7 @@ impl Ears<'_> {
         loop {
             match self.matrix.session().await {
                 Ok(session) => {
-                    if let Some(why) = &session.weakness {
+                    if let Some(why) = self.matrix.weakness() {
                         tracing::error!(%why, "people can't trust the bot's device");
                     }
                     return session.client;
@@ -243,7 +245,8 @@ impl Ears<'_> {
     /// Whether an event that was missed may matter to the bot: so much may be missed that the rest isn't kept.
     fn matters(&self, place: &Place, event: &TimelineEvent) -> bool {
         if event.kind.is_utd() {
-            return is_encrypted_message(event) && event.sender().is_some_and(|sender| self.matrix.hears(&sender));
+            let is_heard = event.sender().is_some_and(|sender| self.matrix.hears(&sender));
+            return is_heard && (is_encrypted_message(event) || changed_by(event).is_some());
         }
         match event.raw().deserialize() {
             Ok(AnySyncTimelineEvent::MessageLike(AnySyncMessageLikeEvent::RoomMessage(SyncMessageLikeEvent::Original(
@@ -271,6 +274,9 @@ impl Ears<'_> {
         }
         if !place.passed.insert(event_id.clone()) {
             return;
+        }
+        if let (Some(changed), Some(by)) = (changed_by(event), event.sender()) {
+            place.unread.forget(&changed, Some(&by));
         }
         if let TimelineEventKind::UnableToDecrypt { utd_info, .. } = &event.kind {
             let Some(sender) = event.sender().filter(|sender| self.matrix.hears(sender)) else { return };
@@ -313,7 +319,14 @@ impl Ears<'_> {
         }
         match self.meaning(place, &message) {
             Some(Meaning::Said { text, is_command }) => {
-                let doubt = doubt(room, event, &message.sender, is_command).await;
+                let doubt = match self.matrix.proof(room, event, &message.sender, is_command).await {
+                    Proof::Of(doubt) => doubt,
+                    Proof::Copied => {
+                        tracing::error!(room = %place.name, sender = %message.sender, event = %message.event_id, "a command was \
+                             sent again as a copy: only whoever runs the homeserver can do that. It isn't run");
+                        return;
+                    }
+                };
                 let message = Message { at, author: account(&message.sender), text, received: written, doubt };
                 self.pass(ChatEvent::Message(message)).await;
             }
@@ -341,10 +354,11 @@ impl Ears<'_> {
     }
 
     /// Something was removed: a message, or an emoji.
-    async fn removed(&self, id: &OwnedRoomId, room: &Room, redaction: &SyncRoomRedactionEvent) {
-        let Some(place) = self.places.get(id) else { return };
+    async fn removed(&mut self, id: &OwnedRoomId, room: &Room, redaction: &SyncRoomRedactionEvent) {
+        let Some(place) = self.places.get_mut(id) else { return };
         let rules = room.clone_info().room_version_rules_or_default().redaction;
         let Some(removed) = redaction.redacts(&rules) else { return };
+        place.unread.forget(removed, None);
         if let Some((reaction, still_there)) = self.matrix.remembered(|memory| memory.unreact(removed)) {
             if !still_there {
                 self.pass(ChatEvent::Unreacted { to: reaction.to, author: reaction.author, emoji: reaction.emoji }).await;
@@ -357,10 +371,11 @@ impl Ears<'_> {
             memory.there.contains(&message)
         });
         let known = known || place.passed.contains(&removed.to_owned());
+        let room = place.name.clone();
         self.pass(ChatEvent::Deleted { message }).await;
         // It may have been an emoji of an earlier life: what is there now is looked at.
         if !known {
-            self.pass(ChatEvent::Connected { room: place.name.clone() }).await;
+            self.pass(ChatEvent::Connected { room }).await;
         }
     }
 

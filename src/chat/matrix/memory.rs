@@ -66,6 +66,8 @@ pub(super) struct Memory {
     pub unsure: BTreeSet<RoomId>,
     /// Messages that are there, as far as anybody said.
     pub there: Seen<MessageRef>,
+    /// Files that are in threads, or can't be, by their marks.
+    pub beside: Seen<String>,
     /// Messages that are deleted.
     pub gone: Seen<MessageRef>,
     reactions: BTreeMap<OwnedEventId, Reaction>,

@@ -8,10 +8,13 @@
 //! | `listen` | from what the homeserver tells to what the bot should know, in order; what it missed is fetched |
 //! | `place` | how far each room was passed on |
 //! | `missed` | what was missed since, and when that was written |
-//! | `event` | when an event was written, whether it was changed, who can have written it |
+//! | `event` | when an event was written, whether it was changed |
+//! | `proof` | what proves who wrote a command |
+//! | `known` | whose identity was seen first, which commands were heard |
 //! | `unread` | messages whose keys haven't come yet |
 //! | `read` | which text says something to the bot, and who proves it |
-//! | `send` | messages, edits, files in threads, emojis |
+//! | `send` | messages, edits, emojis |
+//! | `files` | files in threads |
 //! | `ask` | whose emojis are at a message, how much power somebody has |
 //! | `render` | a reply as a plain and an HTML body |
 //! | `memory` | what is remembered while the process lives |
@@ -25,12 +28,15 @@ mod ask;
 mod check;
 mod errors;
 mod event;
+mod files;
 mod folder;
 mod identity;
+mod known;
 mod listen;
 mod memory;
 mod missed;
 mod place;
+mod proof;
 mod read;
 mod render;
 mod send;
@@ -141,6 +147,8 @@ struct Inner {
 #[derive(Default)]
 struct Troubles {
     link: Option<String>,
+    /// What keeps people from trusting the bot's device, or the bot from reading them.
+    weakness: Option<String>,
     rooms: BTreeMap<RoomId, String>,
 }
 
@@ -209,7 +217,8 @@ impl Matrix {
             if let Some(session) = inner.session() {
                 return Ok(session);
             }
-            let session = session::open(&inner.parts, &inner.me).await.inspect_err(|why| inner.failed(why))?;
+            let (session, weakness) = session::open(&inner.parts, &inner.me).await.inspect_err(|why| inner.failed(why))?;
+            inner.weakness_is(weakness);
             inner.session_is(Some(session.clone()));
             Ok(session)
         });
@@ -244,6 +253,14 @@ impl Matrix {
         self.0.troubles.lock().unwrap_or_else(PoisonError::into_inner).link.clone()
     }
 
+    fn weakness(&self) -> Option<String> {
+        self.0.troubles.lock().unwrap_or_else(PoisonError::into_inner).weakness.clone()
+    }
+
+    fn weakness_is(&self, why: Option<String>) {
+        self.0.weakness_is(why);
+    }
+
     fn link_is(&self, why: Option<String>) {
         self.0.troubles.lock().unwrap_or_else(PoisonError::into_inner).link = why;
     }
@@ -270,6 +287,10 @@ impl Inner {
 
     fn session_is(&self, session: Option<Session>) {
         *self.session.lock().unwrap_or_else(PoisonError::into_inner) = session;
+    }
+
+    fn weakness_is(&self, why: Option<String>) {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).weakness = why;
     }
 
     fn failed(&self, why: &str) {
@@ -330,9 +351,8 @@ impl Chat for Matrix {
 
     fn trouble(&self) -> Option<String> {
         let troubles = self.0.troubles.lock().unwrap_or_else(PoisonError::into_inner);
-        let weakness = self.0.session().and_then(|session| session.weakness);
         let rooms = troubles.rooms.iter().map(|(room, why)| format!("{room}: {why}"));
-        let all: Vec<String> = troubles.link.clone().into_iter().chain(weakness).chain(rooms).collect();
+        let all: Vec<String> = troubles.link.clone().into_iter().chain(troubles.weakness.clone()).chain(rooms).collect();
         (!all.is_empty()).then(|| all.join("; "))
     }
 

@@ -1,39 +1,29 @@
-//! What the bot sends: messages with a stable transaction id, so that none is shown twice, edits in place, files in threads.
+//! What the bot sends: messages with a stable transaction id, so that none is shown twice, edits in place, emojis.
 //!
 //! The homeserver knows a transaction id of a device for a day. So each message carries the mark of its key too, and before the
 //! first post of a life the newest messages are looked through for it.
 
-use std::io::Cursor;
 use std::sync::PoisonError;
 
 use matrix_sdk::Room;
+use matrix_sdk::deserialized_responses::TimelineEvent;
 use matrix_sdk::room::MessagesOptions;
 use matrix_sdk::ruma::events::relation::RelationType;
-use matrix_sdk::ruma::{EventId, OwnedEventId, OwnedTransactionId};
+use matrix_sdk::ruma::{EventId, OwnedEventId, OwnedTransactionId, UserId};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::errors::{about, is_there_already, is_unknown, unavailable};
+use super::errors::{about, is_there_already, is_unknown, of_message, unavailable};
 use super::render::{self, Shown};
 use super::{CALLED, IN_ADDRESS, Matrix};
 use crate::chat::{ChatError, Reply};
 use crate::domain::message::{MessageRef, RoomId};
 
 /// The field that has the mark of a message's key. It stands where relations do: those aren't encrypted, so also a new device finds it.
-const MARK: &str = "shipmate.ref";
+pub(super) const MARK: &str = "shipmate.ref";
 
 /// How many messages are looked through for a mark.
 const LOOKED_THROUGH: u32 = 100;
-
-/// The name of the file that has what a message can't hold.
-const FILE: &str = "message.txt";
-
-/// A file of the homeserver's, as the content of a message names it.
-struct Uploaded {
-    file: &'static str,
-    at: Value,
-    size: usize,
-}
 
 impl Matrix {
     /// Shows a reply, as an answer to a message if there is one.
@@ -46,27 +36,43 @@ impl Matrix {
     ) -> Result<MessageRef, ChatError> {
         let room = self.room(name).await?;
         let mark = mark(name, key);
-        if let Some(message) = self.remembered(|memory| memory.posted(&mark)) {
-            return Ok(message);
-        }
-        if self.remembered(|memory| memory.unsure.contains(name))
-            && let Some(found) = marked(&room, self.me(), &mark).await?
-        {
-            let message = MessageRef { room: name.clone(), id: found.to_string() };
-            self.remembered(|memory| memory.post(mark, message.clone()));
-            return Ok(message);
-        }
         let shown = render::shown(reply);
-        let mut content = self.content(&shown);
-        let mut relation = to.map_or_else(|| json!({}), |to| self.relation_to(to));
-        relation[MARK] = json!(mark);
-        content.insert("m.relates_to".to_owned(), relation);
-        let id = send(&room, Value::Object(content), Some(mark.as_str().into())).await.map_err(|error| unavailable(&error))?;
-        let message = MessageRef { room: name.clone(), id: id.to_string() };
-        self.remembered(|memory| memory.post(mark.clone(), message.clone()));
+        let message = self.show_once(&room, name, to, &shown, &mark).await?;
+        // Also where the message was there before: whoever showed it may have failed at the file.
         if let Some(whole) = shown.whole {
-            self.put_beside(&room, &id, FILE, FILE, whole, &format!("{mark}-whole")).await.map_err(|error| unavailable(&error))?;
+            self.keep_whole(&room, &message, whole, &format!("{mark}-whole")).await?;
         }
+        Ok(message)
+    }
+
+    /// Shows it, unless it is there already.
+    async fn show_once(
+        &self,
+        room: &Room,
+        name: &RoomId,
+        to: Option<&MessageRef>,
+        shown: &Shown,
+        mark: &str,
+    ) -> Result<MessageRef, ChatError> {
+        if let Some(message) = self.remembered(|memory| memory.posted(mark)) {
+            return Ok(message);
+        }
+        let found = match self.remembered(|memory| memory.unsure.contains(name)) {
+            true => marked(room, self.me(), mark).await?,
+            false => None,
+        };
+        let id = match found {
+            Some(id) => id,
+            None => {
+                let mut content = self.content(shown);
+                let mut relation = to.map_or_else(|| json!({}), |to| self.relation_to(to));
+                relation[MARK] = json!(mark);
+                content.insert("m.relates_to".to_owned(), relation);
+                send(room, Value::Object(content), Some(mark.into())).await.map_err(|error| of_message(&error))?
+            }
+        };
+        let message = MessageRef { room: name.clone(), id: id.to_string() };
+        self.remembered(|memory| memory.post(mark.to_owned(), message.clone()));
         Ok(message)
     }
 
@@ -85,22 +91,12 @@ impl Matrix {
         send(&room, edit, None).await.map_err(|error| about(message, &error))?;
         if let (true, Some(whole)) = (last, shown.whole) {
             let mark = mark(&message.room, &format!("whole:{}", message.id));
-            self.put_beside(&room, &id, FILE, FILE, whole, &mark).await.map_err(|error| unavailable(&error))?;
+            // The message has its last state; that must not be tried for ever for the sake of the file.
+            if let Err(error) = self.keep_whole(&room, message, whole, &mark).await {
+                tracing::warn!(room = %message.room, %error, "what a message has no place for isn't in a file beside it");
+            }
         }
         Ok(())
-    }
-
-    /// Keeps a text as a file in the thread of a message.
-    pub(super) async fn keep_in_thread(
-        &self,
-        message: &MessageRef,
-        title: &str,
-        file: &str,
-        text: String,
-    ) -> Result<(), ChatError> {
-        let (room, id) = self.place(message).await?;
-        let mark = mark(&message.room, &format!("beside:{}", message.id));
-        self.put_beside(&room, &id, title, file, text, &mark).await.map_err(|error| about(message, &error))
     }
 
     /// Puts an emoji to a message.
@@ -182,41 +178,13 @@ impl Matrix {
         }
     }
 
-    /// Uploads a text and shows it in a message's thread.
-    async fn put_beside(
-        &self,
-        room: &Room,
-        root: &EventId,
-        title: &str,
-        file: &str,
-        text: String,
-        mark: &str,
-    ) -> matrix_sdk::Result<()> {
-        let uploaded = upload(room, text).await?;
-        let mut content = json!({
-            "msgtype": "m.file",
-            "body": crate::chat::text::clean(title),
-            "filename": file,
-            "info": { "mimetype": "text/plain", "size": uploaded.size },
-            "m.mentions": {},
-            "m.relates_to": {
-                "rel_type": "m.thread",
-                "event_id": root,
-                "is_falling_back": true,
-                "m.in_reply_to": { "event_id": root },
-            },
-        });
-        content[uploaded.file] = uploaded.at;
-        send(room, content, Some(mark.into())).await.map(drop)
-    }
-
     pub(super) fn remembered<T>(&self, work: impl FnOnce(&mut super::memory::Memory) -> T) -> T {
         work(&mut self.memory().lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 /// Sends a message; the SDK encrypts it where the room is.
-async fn send(room: &Room, content: Value, transaction: Option<OwnedTransactionId>) -> matrix_sdk::Result<OwnedEventId> {
+pub(super) async fn send(room: &Room, content: Value, transaction: Option<OwnedTransactionId>) -> matrix_sdk::Result<OwnedEventId> {
     let mut sending = room.send_raw("m.room.message", content);
     if let Some(transaction) = transaction {
         sending = sending.with_transaction_id(&transaction);
@@ -224,34 +192,22 @@ async fn send(room: &Room, content: Value, transaction: Option<OwnedTransactionI
     Ok(sending.await?.response.event_id)
 }
 
-/// Uploads a text, encrypted where the room is.
-async fn upload(room: &Room, text: String) -> matrix_sdk::Result<Uploaded> {
-    let (client, bytes) = (room.client(), text.into_bytes());
-    let size = bytes.len();
-    if room.latest_encryption_state().await?.is_encrypted() {
-        let file = client.upload_encrypted_file(&mut Cursor::new(bytes)).await?;
-        return Ok(Uploaded { file: "file", at: serde_json::to_value(file)?, size });
-    }
-    let kind = "text/plain".parse().map_err(|error| matrix_sdk::Error::UnknownError(Box::new(error)))?;
-    let uploaded = client.media().upload(&kind, bytes, None).await?;
-    Ok(Uploaded { file: "url", at: json!(uploaded.content_uri), size })
-}
-
 /// The message of the bot that has a mark, among the newest of a room.
-async fn marked(room: &Room, me: &matrix_sdk::ruma::UserId, mark: &str) -> Result<Option<OwnedEventId>, ChatError> {
+async fn marked(room: &Room, me: &UserId, mark: &str) -> Result<Option<OwnedEventId>, ChatError> {
     let mut options = MessagesOptions::backward();
     options.limit = LOOKED_THROUGH.into();
     let newest = room.messages(options).await.map_err(|error| unavailable(&error))?;
-    let ours = newest.chunk.into_iter().filter(|event| event.sender().is_some_and(|sender| sender == me));
-    let has_it = |event: &matrix_sdk::deserialized_responses::TimelineEvent| {
-        let content = event.raw().get_field::<Value>("content").ok().flatten();
-        let found = content.as_ref().and_then(|content| content.get("m.relates_to")?.get(MARK)?.as_str());
-        found == Some(mark)
-    };
-    Ok(ours.filter(has_it).find_map(|event| event.event_id()))
+    Ok(newest.chunk.iter().find(|event| has_mark(event, me, mark)).and_then(TimelineEvent::event_id))
+}
+
+/// Whether an event is the bot's and has a mark; also one that a new device can't read.
+pub(super) fn has_mark(event: &TimelineEvent, me: &UserId, mark: &str) -> bool {
+    let content = event.raw().get_field::<Value>("content").ok().flatten();
+    let found = content.as_ref().and_then(|content| content.get("m.relates_to")?.get(MARK)?.as_str());
+    found == Some(mark) && event.sender().is_some_and(|sender| sender == me)
 }
 
 /// A mark that only posts with the same key have; it is their transaction id too.
-fn mark(room: &RoomId, key: &str) -> String {
+pub(super) fn mark(room: &RoomId, key: &str) -> String {
     hex::encode(&Sha256::digest(format!("{room} {key}"))[..16])
 }

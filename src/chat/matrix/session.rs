@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::errors::{innermost, of_http, trouble};
 use super::folder::{Folder, Kept};
-use super::{Login, PLATFORM, Parts, identity};
+use super::{Login, PLATFORM, Parts, identity, proof};
 use crate::domain::message::RoomId;
 use crate::secret::Secret;
 
@@ -36,18 +36,25 @@ const TIMELINE: u32 = 100;
 pub(super) struct Session {
     /// What speaks to the homeserver.
     pub client: Client,
-    /// What keeps people from trusting the bot's device, or the bot from reading them.
-    pub weakness: Option<String>,
 }
 
-/// Opens the session: the first time by logging in.
+/// Opens the session, the first time by logging in; with it, what keeps people from trusting the bot's device.
 ///
 /// # Errors
 /// With what is wrong, for people.
-pub(super) async fn open(parts: &Parts, me: &UserId) -> Result<Session, String> {
+pub(super) async fn open(parts: &Parts, me: &UserId) -> Result<(Session, Option<String>), String> {
     let folder = Folder::open(&parts.store).map_err(|error| unusable(&parts.store, &error))?;
-    let kept = folder.session().map_err(|error| unusable(&parts.store, &error))?;
+    let mut kept = folder.session().map_err(|error| unusable(&parts.store, &error))?;
     let place = folder.path().display();
+    if kept.is_none()
+        && let Some(device) = folder.device().map_err(|error| unusable(&parts.store, &error))?
+    {
+        if let Login::Password(_) = &parts.login {
+            return Err(session_is_gone(&device, &folder));
+        }
+        // The token is all that is missing of it.
+        kept = Some(Kept { user: me.to_string(), device, token: String::new() });
+    }
     if let Some(kept) = &kept {
         if kept.user != me.as_str() {
             return Err(format!(
@@ -97,7 +104,8 @@ pub(super) async fn open(parts: &Parts, me: &UserId) -> Result<Session, String> 
         look(&client).await?;
     }
     let weakness = identity::secure(&client, parts, &folder).await;
-    Ok(Session { client, weakness })
+    proof::meet(&client, parts, &folder).await;
+    Ok((Session { client }, weakness))
 }
 
 /// What the homeserver is asked to tell.
@@ -183,10 +191,7 @@ async fn of_token(parts: &Parts, me: &UserId, token: &Secret, kept: Option<Kept>
         )),
         // The same device may have got a new token.
         Some(kept) => Ok(Kept { token: token.expose().to_owned(), ..kept }),
-        None if has_keys(&passing, &parts.homeserver, token, &user, &device).await? => Err(format!(
-            "the device {device} of SHIPMATE_MATRIX_TOKEN was used before, and its keys aren't in {place}: it would read nothing. Bring \
-             the folder back, or log in anew and set the new device's token"
-        )),
+        None if has_keys(&passing, &parts.homeserver, token, &user, &device).await? => Err(used_before(&device, folder)),
         None => Ok(Kept { user, device, token: token.expose().to_owned() }),
     }
 }
@@ -230,8 +235,26 @@ pub(super) async fn whoami(client: &Client, homeserver: &str, token: &Secret) ->
     }
 }
 
+/// Keys whose session is gone.
+pub(super) fn session_is_gone(device: &str, folder: &Folder) -> String {
+    let place = folder.path().display();
+    format!(
+        "{place} has the keys of the device {device}, but its session (session.json) is gone. Bring that file back, or move {place} away; \
+         then the bot logs in as a new device, and with SHIPMATE_MATRIX_RECOVERY_KEY people trust that like the old one"
+    )
+}
+
+/// A token of a device whose keys are elsewhere.
+pub(super) fn used_before(device: &str, folder: &Folder) -> String {
+    format!(
+        "the device {device} of SHIPMATE_MATRIX_TOKEN was used before, and its keys aren't in {}: it would read nothing. Bring the folder \
+         back, or log in anew and set the new device's token",
+        folder.path().display()
+    )
+}
+
 /// Whether the homeserver has keys of a device.
-async fn has_keys(client: &Client, homeserver: &str, token: &Secret, user: &str, device: &str) -> Result<bool, String> {
+pub(super) async fn has_keys(client: &Client, homeserver: &str, token: &Secret, user: &str, device: &str) -> Result<bool, String> {
     let url = format!("{homeserver}/_matrix/client/v3/keys/query");
     let body = json!({ "device_keys": { user: [device] } }).to_string();
     let request = client.http_client().post(url).bearer_auth(token.expose()).header("content-type", "application/json").body(body);

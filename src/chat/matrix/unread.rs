@@ -10,7 +10,7 @@ use matrix_sdk::Room;
 use matrix_sdk::deserialized_responses::{TimelineEvent, UnableToDecryptInfo};
 use matrix_sdk::ruma::events::room::encrypted::OriginalSyncRoomEncryptedEvent;
 use matrix_sdk::ruma::serde::Raw;
-use matrix_sdk::ruma::{OwnedEventId, OwnedUserId, UserId};
+use matrix_sdk::ruma::{EventId, OwnedEventId, OwnedUserId, UserId};
 
 use super::memory::Seen;
 
@@ -64,6 +64,16 @@ impl Unread {
     pub fn waits_after(&self, now: Timestamp) -> Option<Option<OwnedEventId>> {
         let young = self.waiting.values().filter(|waiting| now.duration_since(waiting.written) < MEANT_FOR);
         young.min_by_key(|waiting| waiting.place).map(|first| first.after.clone())
+    }
+
+    /// A message isn't meant any more: it was removed, or changed `by` somebody, which counts if they wrote it.
+    pub fn forget(&mut self, id: &EventId, by: Option<&UserId>) {
+        let is_of = |by: &UserId, raw: &Raw<OriginalSyncRoomEncryptedEvent>| {
+            raw.get_field::<OwnedUserId>("sender").ok().flatten().is_some_and(|sender| sender == by)
+        };
+        if self.waiting.get(id).is_some_and(|waiting| by.is_none_or(|by| is_of(by, &waiting.raw))) {
+            self.waiting.remove(id);
+        }
     }
 
     /// Whether nothing waits.

@@ -31,6 +31,7 @@ async fn a_typed_approval_counts_only_if_it_is_proven_who_typed_it() {
         (Doubt::UnsignedDevice, "your device isn't signed by your account"),
         (Doubt::ChangedIdentity, "identity has changed"),
         (Doubt::UnknownDevice, "which of your devices"),
+        (Doubt::Unchecked, "type it again in a minute"),
     ] {
         say_doubtfully(&stage, "berta", &format!("!approve {code}"), doubt).await;
         stage.sees(&["#1: your vote doesn't count: here it must be proven who typed it", why]).await;

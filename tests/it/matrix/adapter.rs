@@ -1,6 +1,5 @@
 //! What only Matrix has: devices and keys, what people's apps make of a message, and homeservers that lose nothing but the bot.
 
-use std::fs;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -9,12 +8,13 @@ use tokio::sync::mpsc;
 
 use super::missed::{Marks, goes_on, texts_until};
 use super::server::{Second, new_name};
+use super::session::devices;
 use super::wire::Wire;
 use super::*;
 use crate::chat_contract::{self, message, no_trouble, reply, said, soon, trouble};
 
 /// What the bot hears, after it was told that the room is there.
-async fn heard(meeting: &Meeting, since: Option<Timestamp>) -> mpsc::Receiver<ChatEvent> {
+pub async fn heard(meeting: &Meeting, since: Option<Timestamp>) -> mpsc::Receiver<ChatEvent> {
     chat_contract::heard(meeting.chat(), &meeting.room(), since).await
 }
 
@@ -24,28 +24,6 @@ fn listens(meeting: &Meeting) -> mpsc::Receiver<ChatEvent> {
     let chat = meeting.chat();
     tokio::spawn(async move { chat.listen(to, None).await });
     chat_contract::without_marks(events)
-}
-
-/// The ids of the bot's devices.
-async fn devices(meeting: &Meeting) -> Vec<String> {
-    let token = meeting.server.token_of(&meeting.bot.id).await;
-    let told = meeting.server.call(&token, Method::GET, "/_matrix/client/v3/devices", Value::Null).await;
-    told["devices"].as_array().unwrap().iter().map(|device| device["device_id"].as_str().unwrap().to_owned()).collect()
-}
-
-#[tokio::test]
-async fn the_first_start_makes_a_device_that_people_trust_and_later_ones_have_the_same() {
-    let mut meeting = Meeting::encrypted().await;
-    drop(heard(&meeting, None).await);
-    let device = devices(&meeting).await;
-    assert_eq!(device.len(), 1);
-    meeting.anna.looks_up(&meeting.bot.id).await;
-    assert_eq!(meeting.anna.trusted_devices_of(&meeting.bot.id).await, 1);
-    let key = fs::read_to_string(meeting.store.path().join("recovery-key.txt")).unwrap();
-    assert!(key.trim().len() > 40, "{key}");
-    meeting.restart().await;
-    drop(heard(&meeting, None).await);
-    assert_eq!(devices(&meeting).await, device);
 }
 
 #[tokio::test]
@@ -147,47 +125,6 @@ async fn a_key_is_shown_once_also_by_a_later_life() {
     meeting.sees(&["changed later"]).await;
 }
 
-#[tokio::test]
-async fn a_lost_store_begins_anew_with_the_recovery_key_and_shows_nothing_twice() {
-    let meeting = Meeting::encrypted().await;
-    let first = meeting.matrix.post(&meeting.room(), &reply("only once"), "1").await.unwrap();
-    let key = fs::read_to_string(meeting.store.path().join("recovery-key.txt")).unwrap();
-    let new = tempfile::tempdir().unwrap();
-    let without = Matrix::new(Parts { store: new.path().join("without"), ..meeting.parts() }).unwrap();
-    without.post(&meeting.room(), &reply("untrusted"), "2").await.unwrap();
-    trouble(&without, "SHIPMATE_MATRIX_RECOVERY_KEY").await;
-    let recovery_key = Secret::new(key.trim());
-    let with = Matrix::new(Parts { store: new.path().join("with"), recovery_key, ..meeting.parts() }).unwrap();
-    assert_eq!(with.post(&meeting.room(), &reply("only once"), "1").await.unwrap(), first);
-    no_trouble(&with).await;
-    let devices = devices(&meeting).await;
-    meeting.anna.looks_up(&meeting.bot.id).await;
-    assert_eq!((devices.len(), meeting.anna.trusted_devices_of(&meeting.bot.id).await), (3, 2));
-}
-
-#[tokio::test]
-async fn the_keys_of_an_old_device_must_be_there() {
-    let meeting = Meeting::encrypted().await;
-    let (token, _) = meeting.server.token_of_new_device(&meeting.bot).await;
-    let login = Login::Token(Secret::new(&token).unwrap());
-    let new = tempfile::tempdir().unwrap();
-    let parts = |store: &str| Parts { login: login.clone(), store: new.path().join(store), ..meeting.parts() };
-    let refused = async |parts: Parts, words: &str| {
-        let matrix = Matrix::new(parts).unwrap();
-        let posted = matrix.post(&meeting.room(), &reply("never"), "2").await;
-        assert!(matches!(&posted, Err(ChatError::Unavailable(why)) if why.contains(words)), "{posted:?}");
-    };
-    Matrix::new(parts("one")).unwrap().post(&meeting.room(), &reply("with a token"), "1").await.unwrap();
-    refused(parts("two"), "Bring the folder back, or log in anew").await;
-    let databases = fs::read_dir(new.path().join("one/store")).unwrap().map(|file| file.unwrap().path());
-    databases.filter(|path| path.to_string_lossy().contains("crypto")).for_each(|path| fs::remove_file(path).unwrap());
-    refused(parts("one"), "the keys of the device are gone").await;
-    let other = meeting.server.user("other").await;
-    refused(Parts { user: other.id.clone(), ..parts("three") }, "SHIPMATE_MATRIX_TOKEN is").await;
-    meeting.sees(&["with a token"]).await;
-    assert_eq!(meeting.shown().len(), 1);
-}
-
 async fn keeps_in_a_thread(meeting: Meeting) {
     let chat = meeting.chat();
     let post = chat.post(&meeting.room(), &reply("it failed"), "1").await.unwrap();
@@ -217,12 +154,99 @@ async fn in_an_encrypted_room_the_file_is_encrypted_too() {
 #[tokio::test]
 async fn what_is_too_long_for_a_message_is_in_a_file() {
     let meeting = Meeting::encrypted().await;
-    let body = (0..9000).map(|n| Block::Line(format!("line {n}"))).collect();
-    let post = meeting.matrix.post(&meeting.room(), &Reply { body, ..reply("long") }, "1").await.unwrap();
+    let post = meeting.matrix.post(&meeting.room(), &too_long(), "1").await.unwrap();
     let shown = meeting.sees(&["long"]).await;
     assert!(shown.text().ends_with("… the rest is in the file"), "{}", shown.text());
     let file = meeting.anna.until("the file", |_| meeting.beside(&post.id).pop()).await;
     assert!(meeting.anna.opens(&file.now).await.contains("line 8999"));
+}
+
+/// A reply that a message can't hold.
+fn too_long() -> Reply {
+    Reply { body: (0..9000).map(|n| Block::Line(format!("line {n}"))).collect(), ..reply("long") }
+}
+
+/// The bot behind a wire.
+pub fn behind(wire: &Wire, parts: Parts) -> Matrix {
+    Matrix::new(Parts { homeserver: wire.url.clone(), ..parts }).unwrap()
+}
+
+#[tokio::test]
+async fn a_file_that_could_not_be_uploaded_is_there_after_another_try_in_this_life_or_a_later_one() {
+    let meeting = Meeting::encrypted().await;
+    let wire = Wire::to(meeting.server).await;
+    for (key, restarts) in [("1", false), ("2", true)] {
+        let mut bot = behind(&wire, meeting.parts());
+        bot.post(&meeting.room(), &reply("before"), &format!("{key}-before")).await.unwrap();
+        if restarts {
+            bot = behind(&wire, meeting.parts());
+        }
+        wire.says_instead("/upload", 503, "M_UNKNOWN");
+        let tried = bot.post(&meeting.room(), &too_long(), key).await;
+        assert!(matches!(tried, Err(ChatError::Unavailable(_))), "{tried:?}");
+        wire.is_well();
+        if restarts {
+            bot = behind(&wire, meeting.parts());
+        }
+        let post = bot.post(&meeting.room(), &too_long(), key).await.unwrap();
+        assert_eq!(bot.post(&meeting.room(), &too_long(), key).await.unwrap(), post);
+        bot.post(&meeting.room(), &reply("after"), &format!("{key}-after")).await.unwrap();
+        let whole = async |person: &Person| {
+            person
+                .until("what follows", |_| {
+                    meeting.texts().iter().filter(|text| text.contains("after")).nth(restarts.into()).cloned()
+                })
+                .await;
+            let files = meeting.beside(&post.id);
+            assert_eq!(files.len(), 1, "{files:#?}");
+            person.opens(&files[0].now).await
+        };
+        assert!(whole(&meeting.anna).await.contains("line 8999"));
+    }
+    let texts = meeting.texts();
+    assert_eq!(texts.iter().filter(|text| text.contains("long")).count(), 2, "{texts:#?}");
+}
+
+#[tokio::test]
+async fn details_are_kept_once_also_by_a_device_that_the_homeserver_never_saw_keep_them() {
+    let meeting = Meeting::encrypted().await;
+    let post = meeting.matrix.post(&meeting.room(), &reply("it failed"), "1").await.unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let another = Matrix::new(Parts { store: other.path().to_owned(), ..meeting.parts() }).unwrap();
+    for bot in [&*meeting.matrix, &another] {
+        bot.keep_beside(&post, "#1 deploy", "deploy-1.txt", "all of it".to_owned()).await.unwrap();
+    }
+    another.post(&meeting.room(), &reply("later"), "2").await.unwrap();
+    meeting.sees(&["later"]).await;
+    assert_eq!(meeting.beside(&post.id).len(), 1);
+}
+
+#[tokio::test]
+async fn what_the_homeserver_never_takes_is_refused_and_a_file_that_it_doesnt_take_is_left_out() {
+    let meeting = Meeting::plain().await;
+    let wire = Wire::to(meeting.server).await;
+    let bot = behind(&wire, meeting.parts());
+    let first = bot.post(&meeting.room(), &reply("first"), "1").await.unwrap();
+    for (status, code) in [(413, "M_TOO_LARGE"), (400, "M_BAD_JSON"), (400, "M_INVALID_PARAM"), (413, "M_UNKNOWN")] {
+        wire.says_instead("/send/m.room.message", status, code);
+        let posted = bot.post(&meeting.room(), &reply("never"), "2").await;
+        assert!(matches!(posted, Err(ChatError::Refused(_))), "{code}: {posted:?}");
+        let edited = bot.edit(&first, &reply("never"), true).await;
+        assert!(matches!(edited, Err(ChatError::Refused(_))), "{code}: {edited:?}");
+        wire.is_well();
+    }
+    wire.says_instead("/send/m.room.message", 403, "M_FORBIDDEN");
+    let posted = bot.post(&meeting.room(), &reply("later"), "3").await;
+    assert!(matches!(posted, Err(ChatError::Unavailable(_))), "somebody can mend that: {posted:?}");
+    wire.is_well();
+    wire.says_instead("/upload", 413, "M_TOO_LARGE");
+    bot.post(&meeting.room(), &too_long(), "4").await.unwrap();
+    wire.is_well();
+    wire.says_instead("/upload", 503, "M_UNKNOWN");
+    bot.edit(&first, &Reply { title: "its last state".to_owned(), ..too_long() }, true).await.unwrap();
+    wire.is_well();
+    meeting.sees(&["its last state"]).await;
+    assert_eq!(meeting.shown().len(), 2);
 }
 
 #[tokio::test]
@@ -419,15 +443,6 @@ async fn a_room_that_was_replaced_is_said_and_not_followed() {
 }
 
 #[tokio::test]
-async fn a_session_that_somebody_ended_is_said_with_the_way_out() {
-    let meeting = Meeting::plain().await;
-    let events = heard(&meeting, None).await;
-    meeting.server.ends_sessions_of(&meeting.bot).await;
-    trouble(&*meeting.matrix, "move the folder `matrix` of its store away").await;
-    drop(events);
-}
-
-#[tokio::test]
 async fn a_room_without_the_bot_and_a_wrong_password_are_said() {
     let meeting = Meeting::plain().await;
     let elsewhere = meeting.anna.makes_a_room("11", false, &[]).await;
@@ -443,50 +458,6 @@ async fn a_room_without_the_bot_and_a_wrong_password_are_said() {
     let events = listens(&lost);
     trouble(&*lost.matrix, "the bot can't log in").await;
     drop(events);
-}
-
-#[tokio::test]
-async fn who_wrote_a_message_is_proven_by_a_device_that_its_owner_signed() {
-    let meeting = Meeting::encrypted().await;
-    let mut events = heard(&meeting, None).await;
-    let unsigned = meeting.anna.on_an_unsigned_device().await;
-    unsigned.is_in(&meeting.room).await;
-    unsigned.looks_up(&meeting.bot.id).await;
-    meeting.say("anna", "!approve signed").await;
-    unsigned.sends(&meeting.room, "m.room.message", text("!approve unsigned")).await;
-    meeting.anna.sends_openly(&meeting.room, "m.room.message", text("!approve open")).await;
-    let mut doubts = Vec::new();
-    for _ in 0..3 {
-        let heard = message(&mut events).await;
-        assert_eq!(heard.author, meeting.account("anna"));
-        doubts.push((heard.text, heard.doubt));
-    }
-    use shipmate::domain::message::Doubt::{NotEncrypted, UnsignedDevice};
-    let expected = [("!approve signed", None), ("!approve unsigned", Some(UnsignedDevice)), ("!approve open", Some(NotEncrypted))];
-    assert_eq!(doubts, expected.map(|(text, doubt)| (text.to_owned(), doubt)));
-}
-
-#[tokio::test]
-async fn what_cant_be_read_is_said_once_and_passed_on_when_its_key_comes() {
-    let meeting = Meeting::encrypted().await;
-    let mut events = heard(&meeting, None).await;
-    let wire = Wire::to(meeting.server).await;
-    let slow = meeting.joined_by("carl", &wire.url).await;
-    slow.looks_up(&meeting.bot.id).await;
-    wire.keeps_keys();
-    let sent = slow.sends(&meeting.room, "m.room.message", text("!deploy one")).await;
-    slow.sends(&meeting.room, "m.room.message", text("!deploy two")).await;
-    let unreadable = ChatEvent::Unreadable { message: meeting.message(&sent), author: account(&slow.id) };
-    assert_eq!(soon(events.recv()).await, Some(unreadable));
-    meeting.say("anna", "meanwhile").await;
-    let meanwhile = message(&mut events).await;
-    assert_eq!(meanwhile.text, "meanwhile");
-    wire.gives_keys().await;
-    for expected in ["!deploy one", "!deploy two"] {
-        let late = message(&mut events).await;
-        assert_eq!((late.text.as_str(), late.author), (expected, account(&slow.id)));
-        assert!(late.received < meanwhile.received, "it was written before");
-    }
 }
 
 #[tokio::test]
@@ -519,46 +490,4 @@ async fn power_in_the_room_is_a_role_at_this_moment() {
     let of_bert = powers("bert").await;
     assert!(of_bert.contains("matrix:power:50") && !of_bert.contains("matrix:power:51"), "{of_bert:?}");
     assert_eq!(meeting.matrix.roles(&Account("discord:100".to_owned())).await.unwrap(), [].into());
-}
-
-#[tokio::test]
-async fn a_check_says_what_is_missing_and_takes_nothing_from_the_bot_that_runs() {
-    let meeting = Meeting::encrypted().await;
-    let checks = async || {
-        let checked = meeting.matrix.check().await.into_iter();
-        let told = checked.map(|checked| format!("{}: {}", checked.what, checked.is.unwrap_or_else(|why| format!("NO, {why}"))));
-        told.collect::<Vec<_>>()
-    };
-    let room = meeting.room();
-    let (bot, url) = (&meeting.bot.id, &meeting.server.url);
-    let good = [
-        format!("login: the bot is {bot} at {url}"),
-        "device: the first start makes it, with its keys".to_owned(),
-        format!("{room}: it has no name; encrypted, invite only"),
-        "cross-signing: everybody in the rooms has it".to_owned(),
-    ];
-    assert_eq!(checks().await, good);
-    assert_eq!(devices(&meeting).await, [""; 0], "the look leaves no device behind");
-
-    let mut events = heard(&meeting, None).await;
-    let dora = meeting.server.user("dora").await;
-    meeting.anna.does(&meeting.room, "invite", Some(&dora.id)).await;
-    joins(meeting.server, &dora, &meeting.room).await;
-    meeting.anna.sets(&meeting.room, "m.room.join_rules", json!({"join_rule": "public"})).await;
-    let path = format!("/_matrix/client/v3/rooms/{}/state/m.room.power_levels", part(&meeting.room));
-    let mut levels = meeting.anna.asks(&path).await;
-    levels["events"]["m.reaction"] = json!(50);
-    meeting.anna.sets(&meeting.room, "m.room.power_levels", levels).await;
-    let said_now = checks().await.join("\n");
-    for part in [
-        "device: ",
-        ", cross-signed",
-        "NO, whoever is not invited may come in (`public`)",
-        "the bot may not react: it takes a power level of 50",
-        &format!("their typed approvals don't count: {}", dora.id),
-    ] {
-        assert!(said_now.contains(part), "{part} isn't in\n{said_now}");
-    }
-    meeting.say("anna", "it still reads").await;
-    assert_eq!(said(&mut events).await, "it still reads");
 }

@@ -8,6 +8,8 @@ mod killed;
 mod missed;
 mod people;
 mod server;
+mod session;
+mod trust;
 mod wire;
 
 use std::collections::BTreeMap;

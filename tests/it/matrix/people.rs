@@ -8,6 +8,7 @@ use matrix_sdk::encryption::EncryptionSettings;
 use matrix_sdk::media::{MediaFormat, MediaRequestParameters};
 use matrix_sdk::reqwest::Method;
 use matrix_sdk::ruma::api::client::filter::{FilterDefinition, RoomEventFilter, RoomFilter};
+use matrix_sdk::ruma::api::client::uiaa::{AuthData, MatrixUserIdentifier, Password, UserIdentifier};
 use matrix_sdk::ruma::events::room::MediaSource;
 use matrix_sdk::ruma::{OwnedRoomId, OwnedUserId};
 use matrix_sdk::sync::SyncResponse;
@@ -119,6 +120,23 @@ impl Person {
     /// Another device of the same user, which they didn't sign.
     pub async fn on_an_unsigned_device(&self) -> Arc<Person> {
         Person::of(self.server, self.user.clone(), &self.server.url, Device::Unsigned).await
+    }
+
+    /// Makes a new identity, as whoever has the password can.
+    pub async fn resets_identity(&self) {
+        let (client, user) = (self.client.clone(), self.user.clone());
+        backstage(async move {
+            let asked = client.encryption().bootstrap_cross_signing(None).await.unwrap_err();
+            let mut proof = Password::new(UserIdentifier::Matrix(MatrixUserIdentifier::new(user.id)), user.password);
+            proof.session = asked.as_uiaa_response().unwrap().session.clone();
+            client.encryption().bootstrap_cross_signing(Some(AuthData::Password(proof))).await.unwrap();
+        })
+        .await;
+    }
+
+    /// Removes the device.
+    pub async fn logs_out(&self) {
+        self.server.call(&self.token, Method::POST, "/_matrix/client/v3/logout", json!({})).await;
     }
 
     fn hears(&self, told: &SyncResponse) {

@@ -31,6 +31,8 @@ struct Line {
     page: Mutex<Option<u32>>,
     /// The sessions that have begun on this line, and those that have run out.
     sessions: Mutex<(BTreeSet<String>, BTreeSet<String>)>,
+    /// What the server is made to say instead, by what an address has in it.
+    says_instead: Mutex<Vec<(&'static str, u16, &'static str)>>,
     /// What one device sends to another, as long as that is kept back.
     kept: Mutex<Option<Vec<reqwest::Request>>>,
 }
@@ -48,6 +50,7 @@ impl Wire {
                 holds_news: watch::Sender::new(false),
                 page: Mutex::default(),
                 sessions: Mutex::default(),
+                says_instead: Mutex::default(),
                 kept: Mutex::default(),
             });
             let app = Router::new().fallback(carry).with_state(line.clone());
@@ -73,6 +76,16 @@ impl Wire {
         let used = std::mem::take(&mut sessions.0);
         assert!(!used.is_empty(), "nobody has a session");
         sessions.1.extend(used);
+    }
+
+    /// From now on whatever is asked at an address with this in it is answered like this, with an error code of Matrix.
+    pub fn says_instead(&self, at: &'static str, status: u16, code: &'static str) {
+        self.line.says_instead.lock().unwrap().push((at, status, code));
+    }
+
+    /// The server speaks for itself again.
+    pub fn is_well(&self) {
+        self.line.says_instead.lock().unwrap().clear();
     }
 
     /// From now on keys don't arrive, and whoever sends them doesn't know it.
@@ -113,6 +126,13 @@ async fn carry(State(line): State<Arc<Line>>, request: Request) -> Response {
         sessions.0.insert(token.to_owned());
     }
     let body = axum::body::to_bytes(body, LARGEST).await.unwrap();
+    let instead = line.says_instead.lock().unwrap().iter().find(|(at, ..)| asked.contains(at)).copied();
+    if let Some((_, status, code)) = instead {
+        let mut answer = Response::new(Body::from(format!(r#"{{"errcode":"{code}","error":"the test says so"}}"#)));
+        *answer.status_mut() = reqwest::StatusCode::from_u16(status).unwrap();
+        answer.headers_mut().insert("content-type", "application/json".parse().unwrap());
+        return answer;
+    }
     let mut onward = line.http.request(parts.method, format!("{}{asked}", line.to)).body(body);
     for name in ["authorization", "content-type"] {
         if let Some(value) = parts.headers.get(name) {

@@ -1,0 +1,140 @@
+//! What the bot knows of those who command it, for life: whose identity it saw first, and which commands it heard.
+//!
+//! Both are files beside the keys of the bot's device, and lost only with them: then what was encrypted before is lost too.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+
+use matrix_sdk::ruma::UserId;
+use sha2::{Digest as _, Sha256};
+
+use super::folder::Folder;
+
+/// The identities: an account and its key on each line. People remove the lines of those who made themselves a new one.
+const IDENTITIES: &str = "identities.txt";
+const ABOUT_IDENTITIES: &str = "# The identity of each account as the bot saw it first. Another one isn't believed: if somebody has reset \
+     theirs, ask them in person, and remove their line; then the bot takes the new one.\n";
+
+/// The commands: digests of the message and of its event on each line, the newest last.
+const COMMANDS: &str = "commands.txt";
+
+/// How many commands are remembered at least; the file has up to twice as many.
+const REMEMBERED: usize = 4096;
+
+/// Whether this is the identity of an account that was seen first; from now on it is if there was none.
+pub(super) fn is_first_identity(folder: &Folder, user: &UserId, key: &str) -> io::Result<bool> {
+    let known = text(folder, IDENTITIES)?;
+    if let Some(first) = identity(&known, user) {
+        return Ok(first == key);
+    }
+    let begin = if known.is_empty() { ABOUT_IDENTITIES } else { known.as_str() };
+    let gap = if begin.ends_with('\n') { "" } else { "\n" };
+    folder.write(IDENTITIES, format!("{begin}{gap}{user} {key}\n").as_bytes())?;
+    Ok(true)
+}
+
+/// Whether an identity of an account was seen.
+pub(super) fn has_identity(folder: &Folder, user: &UserId) -> io::Result<bool> {
+    Ok(identity(&text(folder, IDENTITIES)?, user).is_some())
+}
+
+fn identity<'a>(known: &'a str, user: &UserId) -> Option<&'a str> {
+    known.lines().filter_map(|line| line.trim().split_once(' ')).find(|(of, _)| *of == user.as_str()).map(|(_, key)| key)
+}
+
+/// Whether a message came by this event first; from now on it did if it is new.
+pub(super) fn is_first_event(folder: &Folder, message: &str, event: &str) -> io::Result<bool> {
+    let (message, event) = (digest(message), digest(event));
+    let known = text(folder, COMMANDS)?;
+    let mut all = known.lines().filter_map(|line| line.split_once(' '));
+    if let Some((_, first)) = all.find(|(known, _)| *known == message) {
+        return Ok(first == event);
+    }
+    let line = format!("{message} {event}\n");
+    let lines: Vec<&str> = known.lines().collect();
+    if lines.len() >= 2 * REMEMBERED {
+        let newest = lines[lines.len() - REMEMBERED..].join("\n");
+        folder.write(COMMANDS, format!("{newest}\n{line}").as_bytes())?;
+        return Ok(true);
+    }
+    // A line that a crash cut short ends here.
+    let gap = if known.is_empty() || known.ends_with('\n') { "" } else { "\n" };
+    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(folder.path().join(COMMANDS))?;
+    file.write_all(format!("{gap}{line}").as_bytes())?;
+    file.sync_all()?;
+    if known.is_empty() {
+        fs::File::open(folder.path())?.sync_all()?;
+    }
+    Ok(true)
+}
+
+fn digest(text: &str) -> String {
+    hex::encode(&Sha256::digest(text)[..16])
+}
+
+fn text(folder: &Folder, name: &str) -> io::Result<String> {
+    match fs::read_to_string(folder.path().join(name)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        text => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use matrix_sdk::ruma::user_id;
+
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, Folder) {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::open(place.path()).unwrap();
+        (place, folder)
+    }
+
+    fn is_for_the_bot_alone(folder: &Folder, name: &str) {
+        assert_eq!(fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn the_first_identity_counts_until_somebody_removes_its_line() {
+        let (_place, folder) = folder();
+        let (anna, ben) = (user_id!("@anna:x"), user_id!("@ben:x"));
+        assert!(!has_identity(&folder, anna).unwrap());
+        assert!(is_first_identity(&folder, anna, "one").unwrap() && is_first_identity(&folder, ben, "two").unwrap());
+        assert!(is_first_identity(&folder, anna, "one").unwrap() && has_identity(&folder, anna).unwrap());
+        assert!(!is_first_identity(&folder, anna, "other").unwrap());
+        is_for_the_bot_alone(&folder, IDENTITIES);
+        let left: Vec<String> =
+            text(&folder, IDENTITIES).unwrap().lines().filter(|line| !line.contains("anna")).map(str::to_owned).collect();
+        fs::write(folder.path().join(IDENTITIES), left.join("\n")).unwrap();
+        assert!(is_first_identity(&folder, anna, "other").unwrap() && !is_first_identity(&folder, ben, "other").unwrap());
+    }
+
+    #[test]
+    fn a_message_has_one_event_for_life() {
+        let (_place, folder) = folder();
+        assert!(is_first_event(&folder, "session:1", "$a").unwrap() && is_first_event(&folder, "session:2", "$b").unwrap());
+        assert!(is_first_event(&folder, "session:1", "$a").unwrap());
+        assert!(!is_first_event(&folder, "session:1", "$b").unwrap());
+        is_for_the_bot_alone(&folder, COMMANDS);
+        // A crash leaves half a line.
+        let mut file = OpenOptions::new().append(true).open(folder.path().join(COMMANDS)).unwrap();
+        file.write_all(b"0123").unwrap();
+        assert!(is_first_event(&folder, "session:3", "$c").unwrap() && !is_first_event(&folder, "session:3", "$d").unwrap());
+    }
+
+    #[test]
+    fn the_oldest_commands_are_forgotten() {
+        let (_place, folder) = folder();
+        let line = |n: usize| format!("{} {}\n", digest(&format!("session:{n}")), digest(&format!("${n}")));
+        fs::write(folder.path().join(COMMANDS), (0..2 * REMEMBERED).map(line).collect::<String>()).unwrap();
+        assert!(!is_first_event(&folder, "session:0", "$copy").unwrap());
+        assert!(is_first_event(&folder, "session:new", "$new").unwrap());
+        assert_eq!(text(&folder, COMMANDS).unwrap().lines().count(), REMEMBERED + 1);
+        assert!(!is_first_event(&folder, &format!("session:{}", REMEMBERED), "$copy").unwrap());
+        assert!(!is_first_event(&folder, "session:new", "$copy").unwrap());
+    }
+}

@@ -201,7 +201,7 @@ impl Ears<'_> {
         let Some(place) = self.places.get_mut(id) else { return };
         let (name, connected) = (place.name.clone(), std::mem::replace(&mut place.connected, true));
         let missed = match self.places.get(id) {
-            Some(place) => missed(room, place, |event| self.matters(place, event), (self.matrix.parts().now)()).await,
+            Some(place) => missed(room, place, |event| self.matters(place, event), self.matrix.parts().now).await,
             None => return,
         };
         if !connected {

@@ -33,9 +33,9 @@ pub(super) async fn missed(
     room: &Room,
     place: &Place,
     matters: impl Fn(&TimelineEvent) -> bool,
-    now: Timestamp,
+    now: fn() -> Timestamp,
 ) -> matrix_sdk::Result<Missed> {
-    let mut clock = Clock { now, latest: now, floor: place.floor, ours: room.own_user_id().server_name() };
+    let mut clock = Clock { now: now(), latest: now(), floor: place.floor, ours: room.own_user_id().server_name() };
     let (mut mark, mut is_known) = (place.newest.as_ref(), false);
     let mut missed = Missed::default();
     let (mut from, mut oldest): (Option<String>, _) = (None, None);
@@ -43,6 +43,8 @@ pub(super) async fn missed(
         let mut options = MessagesOptions::backward().from(from.as_deref());
         options.limit = PAGE.into();
         let page = room.messages(options).await?;
+        // How old an event is was counted when the page was told, which may be long after the first.
+        clock.now = now();
         let mut all_old = !page.chunk.is_empty();
         for event in page.chunk {
             let Some(id) = event.event_id() else { continue };

@@ -245,7 +245,7 @@ async fn after_a_mark_all_is_read_however_long_ago_that_was_but_what_is_older_th
     assert_eq!(said(&mut events).await, "before");
     assert_eq!(said(&mut events).await, "meanwhile");
 
-    let mut events = heard_from((id - (9 * 86_400_000 << 22)).to_string()).await;
+    let mut events = heard_from((id - ((9 * 86_400_000) << 22)).to_string()).await;
     assert_eq!(soon(events.recv()).await, Some(ChatEvent::Connected { room: room() }));
     match soon(events.recv()).await {
         Some(ChatEvent::NotRead { room: of, before }) => {

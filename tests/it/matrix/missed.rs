@@ -102,7 +102,7 @@ async fn when_more_was_missed_than_is_read_that_is_said_once_with_the_time() {
     assert_eq!(first, Some(ChatEvent::Connected { room: meeting.room() }));
     let told = soon(events.recv()).await;
     let Some(ChatEvent::NotRead { room, before }) = &told else { panic!("{told:?}") };
-    assert!(*room == meeting.room() && (since..Timestamp::now()).contains(before), "{told:?}");
+    assert!(*room == meeting.room() && (since..Timestamp::now()).contains(before), "{told:?} {since} {}", meeting.room());
     let last = missed.last().unwrap();
     let (texts, marks) = texts_until(&mut events, last).await;
     assert!(texts.len() > 50 && missed.ends_with(&texts) && texts.len() < missed.len(), "{} of {}", texts.len(), missed.len());

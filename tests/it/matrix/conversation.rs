@@ -92,7 +92,16 @@ impl Talk {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_build_is_announced_approved_deployed_put_back_and_reverted() {
-    let talk = Talk::new(Meeting::encrypted().await, "votes = 1").await;
+    goes_all_the_way(Meeting::encrypted().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_goes_on_in_a_room_that_is_not_encrypted() {
+    goes_all_the_way(Meeting::plain().await).await;
+}
+
+async fn goes_all_the_way(meeting: Meeting) {
+    let talk = Talk::new(meeting, "votes = 1").await;
     let (meeting, play) = (&talk.meeting, &talk.play);
     for app in ["blog", "antisocial"] {
         play.announce(app, "build-41", BuildOutcome::Succeeded).await;
@@ -125,10 +134,13 @@ async fn a_build_is_announced_approved_deployed_put_back_and_reverted() {
     talk.deploys(3, "build-43").await;
     meeting.say("anna", "!revert antisocial").await;
     meeting.sees(&["#4 antisocial production runs build-41"]).await;
-    // The room is for one app; nothing in it was sent openly, and nothing called anybody.
+    // The room is for one app; where it is encrypted nothing was sent openly, and nothing called anybody.
     assert_eq!(talk.count("blog"), 0, "{:#?}", meeting.texts());
     for shown in meeting.shown() {
-        assert!(shown.encrypted && shown.all().iter().all(|content| content["m.mentions"].is_object()), "{shown:#?}");
+        assert!(
+            shown.encrypted == meeting.encrypted && shown.all().iter().all(|content| content["m.mentions"].is_object()),
+            "{shown:#?}"
+        );
         assert_eq!(shown.first["m.mentions"], json!({}), "{shown:#?}");
     }
 }

@@ -86,7 +86,10 @@ fn not_read(before: Timestamp, now: Timestamp, prefix: &Prefix) -> Reply {
     let advice = format!("Whoever typed a command before that ({}…) and still means it, type it again.", code(prefix.typed("")));
     Reply {
         body: lines([advice]).collect(),
-        ..line(Tone::Warning, format!("so much was written while I was away that I did not read what is from before {when}"))
+        ..line(
+            Tone::Warning,
+            format!("I was away for so long, or so much was written, that I did not read what is from before {when}"),
+        )
     }
 }
 

@@ -143,8 +143,12 @@ impl Ears<'_> {
                     return Some((Ended::Other(UNREACHED.to_owned()), false));
                 }
                 () = sleep_until(check_at), if was_there && lost_since.is_none() => {
-                    self.check().await;
                     check_at = Instant::now() + CHECK_EVERY;
+                    // A connection may be dead without a word.
+                    if !self.check().await {
+                        connection.close().await;
+                        return Some((Ended::Other("Discord's gateway doesn't tell what is written".to_owned()), true));
+                    }
                     continue;
                 }
                 () = at(offer_at), if lost_since.is_none() => {
@@ -214,18 +218,25 @@ impl Ears<'_> {
         self.catch_up().await
     }
 
-    /// Looks whether the channels can be read: who may no longer isn't told.
-    async fn check(&self) {
+    /// Looks whether the channels can be read: who may no longer isn't told. Whether nothing is missing of what was written.
+    async fn check(&self) -> bool {
+        let mut all = true;
         for (channel, room) in &self.rooms {
             let newest = channel.messages(&self.discord.http, GetMessages::new().limit(1));
             match timeout(ANSWER_WITHIN, newest).await {
-                Ok(Ok(_)) if !room.is_behind() => self.discord.room_is(&room.name, None),
-                Ok(Ok(_)) | Err(_) => {}
+                Ok(Ok(newest)) => {
+                    if !room.is_behind() {
+                        self.discord.room_is(&room.name, None);
+                    }
+                    all &= !newest.iter().any(|said| room.has_missed(said.id, (self.discord.now)()));
+                }
+                Err(_) => {}
                 Ok(Err(error)) if rest::is_refused(&error) => self.discord.room_is(&room.name, Some(trouble(&error))),
                 // The service is ill, which is said elsewhere.
                 Ok(Err(_)) => {}
             }
         }
+        all
     }
 
     async fn happened(&mut self, event: Event) {

@@ -265,7 +265,11 @@ impl Chat for Discord {
             .add_file(CreateAttachment::bytes(text, file))
             .nonce(Nonce::String(mark))
             .enforce_nonce(true);
-        kept.execute(&self.http, (place, None)).await.map(drop).map_err(|error| about(message, &error))
+        kept.execute(&self.http, (place, None)).await.map(drop).map_err(|error| match about(message, &error) {
+            // It won't take it later either.
+            ChatError::Unavailable(why) if rest::is_refused(&error) => ChatError::Refused(why),
+            other => other,
+        })
     }
 
     async fn react(&self, message: &MessageRef, emoji: &str) -> Result<(), ChatError> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serenity::all::MessageId;
 use tokio::time::Instant;
 
@@ -13,6 +13,9 @@ use crate::domain::message::RoomId;
 
 /// How far before the newest message is looked for missed ones: Discord doesn't tell them strictly in the order of their numbers.
 const OVERLAP: Duration = Duration::from_secs(10);
+
+/// How late a message may be told.
+const LATE: SignedDuration = SignedDuration::from_secs(30);
 
 /// How long what people say may wait for what was missed before it.
 const HOLD: Duration = Duration::from_secs(60);
@@ -27,8 +30,8 @@ pub(super) struct Room {
     newest: MessageId,
     /// The newest that the bot was told that all before it was passed on.
     told: MessageId,
-    /// What is older was missed, and isn't read.
-    not_read: Option<MessageId>,
+    /// What was written after the one and before the other was missed, and isn't read.
+    pub not_read: Option<(MessageId, MessageId)>,
     /// Those that were passed on.
     passed: BTreeSet<MessageId>,
     /// Something may have been missed after the newest one, since when.
@@ -40,7 +43,7 @@ pub(super) struct Room {
 impl Room {
     /// A room whose messages are passed on from `begin` on, as far as they aren't older than the oldest that are read back.
     pub fn new(name: RoomId, begin: MessageId, oldest: MessageId) -> Room {
-        let not_read = (begin < oldest).then_some(oldest);
+        let not_read = (begin < oldest).then_some((begin, oldest));
         let begin = begin.max(oldest);
         Room { name, begin, newest: begin, told: begin, not_read, passed: BTreeSet::new(), behind: None, fetched: None }
     }
@@ -50,11 +53,6 @@ impl Room {
         first_at(written_at(message) - OVERLAP)
     }
 
-    /// Up to when what was written isn't read, once.
-    pub fn not_read(&mut self) -> Option<Timestamp> {
-        self.not_read.take().map(written_at)
-    }
-
     /// Up to which message all was passed on, if that is news.
     pub fn up_to(&mut self) -> Option<MessageId> {
         if self.behind.is_some() || self.newest <= self.told {
@@ -62,6 +60,11 @@ impl Room {
         }
         self.told = self.newest;
         Some(self.newest)
+    }
+
+    /// Whether a message should have been told by now, and wasn't.
+    pub fn has_missed(&self, message: MessageId, now: Timestamp) -> bool {
+        self.behind.is_none() && message > self.newest && now.duration_since(written_at(message)) > LATE
     }
 
     /// Something may have been missed.

@@ -51,7 +51,11 @@ impl Matrix {
     ) -> Result<(), ChatError> {
         let (room, id) = self.place(message).await?;
         let mark = mark(&message.room, &format!("beside:{}", message.id));
-        self.put_beside(&room, &id, Beside { title, file, text, mark: &mark }).await.map_err(|error| about(message, &error))
+        self.put_beside(&room, &id, Beside { title, file, text, mark: &mark }).await.map_err(|error| match about(message, &error) {
+            // It won't take it later either.
+            ChatError::Unavailable(why) if is_answered_no(&error) => ChatError::Refused(why),
+            other => other,
+        })
     }
 
     /// Keeps what a message has no place for. Where the homeserver takes no such file, the message stays without it.

@@ -16,10 +16,10 @@ const IDENTITIES: &str = "identities.txt";
 const ABOUT_IDENTITIES: &str = "# The identity of each account as the bot saw it first. Another one isn't believed: if somebody has reset \
      theirs, ask them in person, and remove their line; then the bot takes the new one.\n";
 
-/// The commands: digests of the message and of its event on each line, the newest last.
+/// The commands: digests of the author, of the message and of its event on each line, the newest last.
 const COMMANDS: &str = "commands.txt";
 
-/// How many commands are remembered at least; the file has up to twice as many.
+/// How many commands of each author are remembered at least; the file has up to twice as many of each.
 const REMEMBERED: usize = 4096;
 
 /// Whether this is the identity of an account that was seen first; from now on it is if there was none.
@@ -43,19 +43,27 @@ fn identity<'a>(known: &'a str, user: &UserId) -> Option<&'a str> {
     known.lines().filter_map(|line| line.trim().split_once(' ')).find(|(of, _)| *of == user.as_str()).map(|(_, key)| key)
 }
 
-/// Whether a message came by this event first; from now on it did if it is new.
-pub(super) fn is_first_event(folder: &Folder, message: &str, event: &str) -> io::Result<bool> {
-    let (message, event) = (digest(message), digest(event));
+/// Whether a message of an author came by this event first; from now on it did if it is new. Each has a memory of their own:
+/// nobody makes the bot forget what others said.
+pub(super) fn is_first_event(folder: &Folder, by: &str, message: &str, event: &str) -> io::Result<bool> {
+    let (by, message, event) = (digest(by), digest(message), digest(event));
     let known = text(folder, COMMANDS)?;
-    let mut all = known.lines().filter_map(|line| line.split_once(' '));
-    if let Some((_, first)) = all.find(|(known, _)| *known == message) {
+    let begin = format!("{by} ");
+    let theirs: Vec<&str> = known.lines().filter(|line| line.starts_with(&begin)).collect();
+    let mut events = theirs.iter().filter_map(|line| line.strip_prefix(&begin)?.split_once(' '));
+    if let Some((_, first)) = events.find(|(known, _)| *known == message) {
         return Ok(first == event);
     }
-    let line = format!("{message} {event}\n");
-    let lines: Vec<&str> = known.lines().collect();
-    if lines.len() >= 2 * REMEMBERED {
-        let newest = lines[lines.len() - REMEMBERED..].join("\n");
-        folder.write(COMMANDS, format!("{newest}\n{line}").as_bytes())?;
+    let line = format!("{by} {message} {event}\n");
+    if theirs.len() >= 2 * REMEMBERED {
+        let mut old = theirs.len() - REMEMBERED;
+        let mut is_kept = |line: &&str| {
+            let forgotten = line.starts_with(&begin) && old > 0;
+            old -= usize::from(forgotten);
+            !forgotten
+        };
+        let newest: Vec<&str> = known.lines().filter(|line| is_kept(line)).collect();
+        folder.write(COMMANDS, format!("{}\n{line}", newest.join("\n")).as_bytes())?;
         return Ok(true);
     }
     // A line that a crash cut short ends here.
@@ -116,25 +124,37 @@ mod tests {
     #[test]
     fn a_message_has_one_event_for_life() {
         let (_place, folder) = folder();
-        assert!(is_first_event(&folder, "session:1", "$a").unwrap() && is_first_event(&folder, "session:2", "$b").unwrap());
-        assert!(is_first_event(&folder, "session:1", "$a").unwrap());
-        assert!(!is_first_event(&folder, "session:1", "$b").unwrap());
+        assert!(
+            is_first_event(&folder, "@anna:x", "session:1", "$a").unwrap()
+                && is_first_event(&folder, "@anna:x", "session:2", "$b").unwrap()
+        );
+        assert!(is_first_event(&folder, "@anna:x", "session:1", "$a").unwrap());
+        assert!(!is_first_event(&folder, "@anna:x", "session:1", "$b").unwrap());
         is_for_the_bot_alone(&folder, COMMANDS);
         // A crash leaves half a line.
         let mut file = OpenOptions::new().append(true).open(folder.path().join(COMMANDS)).unwrap();
         file.write_all(b"0123").unwrap();
-        assert!(is_first_event(&folder, "session:3", "$c").unwrap() && !is_first_event(&folder, "session:3", "$d").unwrap());
+        assert!(
+            is_first_event(&folder, "@anna:x", "session:3", "$c").unwrap()
+                && !is_first_event(&folder, "@anna:x", "session:3", "$d").unwrap()
+        );
     }
 
     #[test]
     fn the_oldest_commands_are_forgotten() {
         let (_place, folder) = folder();
-        let line = |n: usize| format!("{} {}\n", digest(&format!("session:{n}")), digest(&format!("${n}")));
+        let line = |n: usize| {
+            let [by, message, event] = ["@anna:x", &format!("session:{n}"), &format!("${n}")].map(digest);
+            format!("{by} {message} {event}\n")
+        };
         fs::write(folder.path().join(COMMANDS), (0..2 * REMEMBERED).map(line).collect::<String>()).unwrap();
-        assert!(!is_first_event(&folder, "session:0", "$copy").unwrap());
-        assert!(is_first_event(&folder, "session:new", "$new").unwrap());
-        assert_eq!(text(&folder, COMMANDS).unwrap().lines().count(), REMEMBERED + 1);
-        assert!(!is_first_event(&folder, &format!("session:{}", REMEMBERED), "$copy").unwrap());
-        assert!(!is_first_event(&folder, "session:new", "$copy").unwrap());
+        assert!(!is_first_event(&folder, "@anna:x", "session:0", "$copy").unwrap());
+        // Somebody else's are none of hers, and make the bot forget none of hers.
+        assert!(is_first_event(&folder, "@mallory:x", "session:0", "$other").unwrap());
+        assert!(!is_first_event(&folder, "@anna:x", "session:0", "$copy").unwrap());
+        assert!(is_first_event(&folder, "@anna:x", "session:new", "$new").unwrap());
+        assert_eq!(text(&folder, COMMANDS).unwrap().lines().count(), REMEMBERED + 2);
+        assert!(!is_first_event(&folder, "@anna:x", &format!("session:{}", REMEMBERED), "$copy").unwrap());
+        assert!(!is_first_event(&folder, "@anna:x", "session:new", "$copy").unwrap());
     }
 }

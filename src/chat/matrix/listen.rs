@@ -216,8 +216,13 @@ impl Ears<'_> {
                     self.pass(ChatEvent::NotRead { room: name, before }).await;
                 }
                 for (event, written) in missed.events {
-                    // What was edited since isn't meant any more: if it was heard when it was sent, it was passed on then.
-                    if !is_edited(&event) {
+                    // What was edited since isn't meant any more: if it was heard when it was sent, it was passed on then. Of an
+                    // emoji of before this life nobody knows whether it was obeyed; the bot looks at the votes itself.
+                    if !connected && self.remembers_reaction(id, &event) {
+                        if let (Some(place), Some(event)) = (self.places.get_mut(id), event.event_id()) {
+                            place.passed.insert(event);
+                        }
+                    } else if !is_edited(&event) {
                         self.happened(id, room, &event, written).await;
                     } else if let (Some(place), Some(event)) = (self.places.get_mut(id), event.event_id()) {
                         place.passed.insert(event);
@@ -232,6 +237,20 @@ impl Ears<'_> {
                 tracing::warn!(room = %name, error = %trouble(&error), "what people wrote meanwhile can't be fetched; it is tried again");
             }
         }
+    }
+
+    /// Whether an event is a reaction, which is remembered then.
+    fn remembers_reaction(&self, id: &OwnedRoomId, event: &TimelineEvent) -> bool {
+        let Ok(AnySyncTimelineEvent::MessageLike(AnySyncMessageLikeEvent::Reaction(SyncMessageLikeEvent::Original(reaction)))) =
+            event.raw().deserialize()
+        else {
+            return false;
+        };
+        let to = self.places.get(id).map(|place| place.reference(&reaction.content.relates_to.event_id));
+        if let Some((event, reaction)) = to.and_then(|to| self.matrix.reaction(&to, &reaction)) {
+            self.matrix.remembered(|memory| memory.react(event, reaction));
+        }
+        true
     }
 
     /// The messages whose keys have come since.

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use matrix_sdk::ruma::{EventId, OwnedEventId};
+use matrix_sdk::ruma::{EventId, OwnedEventId, OwnedUserId};
+use tokio::time::Instant;
 
 use crate::domain::message::{Account, MessageRef, RoomId};
 
@@ -72,6 +73,8 @@ pub(super) struct Memory {
     pub gone: Seen<MessageRef>,
     reactions: BTreeMap<OwnedEventId, Reaction>,
     order: VecDeque<OwnedEventId>,
+    /// For whom nothing is looked up, until when: it took too long.
+    pub slow: BTreeMap<OwnedUserId, Instant>,
     /// The threads that messages were written in: where their answers belong.
     threads: BTreeMap<String, OwnedEventId>,
 }

@@ -286,6 +286,10 @@ impl Inner {
     }
 
     fn session_is(&self, session: Option<Session>) {
+        if session.is_some() {
+            // The next trouble is a new one.
+            *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
         *self.session.lock().unwrap_or_else(PoisonError::into_inner) = session;
     }
 

@@ -15,7 +15,7 @@ use matrix_sdk::ruma::api::client::room::get_room_event;
 use matrix_sdk::ruma::events::room::encrypted::OriginalSyncRoomEncryptedEvent;
 use matrix_sdk::ruma::serde::Raw;
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::errors::{of_http, trouble};
 use super::folder::Folder;
@@ -24,6 +24,9 @@ use crate::domain::message::Doubt;
 
 /// How long the homeserver may take to say what proves a command; the next messages wait for it.
 const LOOK_WITHIN: Duration = Duration::from_secs(15);
+
+/// How long nothing is looked up for somebody with whom that took too long: everybody else's messages waited.
+const REST: Duration = Duration::from_secs(60);
 
 /// What proves who wrote a message.
 pub(super) enum Proof {
@@ -46,15 +49,26 @@ impl Matrix {
         if !is_command {
             return Proof::Of(read::doubt(&info.verification_state));
         }
+        let now = Instant::now();
+        if self.remembered(|memory| memory.slow.get(sender).is_some_and(|until| *until > now)) {
+            return Proof::Of(Some(unchecked("the last look at what proves this person's commands took too long")));
+        }
         let look = async {
-            self.is_no_copy(room, event).await?;
-            self.is_of(room, info, sender).await.map_err(Lacks::Proof)
+            // First who wrote it: what others send must not be remembered in its author's place.
+            self.is_of(room, info, sender).await.map_err(Lacks::Proof)?;
+            self.is_no_copy(room, event, sender).await
         };
         match timeout(LOOK_WITHIN, look).await {
             Ok(Ok(())) => Proof::Of(None),
             Ok(Err(Lacks::Proof(doubt))) => Proof::Of(Some(doubt)),
             Ok(Err(Lacks::Copied)) => Proof::Copied,
-            Err(_) => Proof::Of(Some(Doubt::Unchecked)),
+            Err(_) => {
+                self.remembered(|memory| {
+                    memory.slow.retain(|_, until| *until > now);
+                    memory.slow.insert(sender.to_owned(), Instant::now() + REST);
+                });
+                Proof::Of(Some(unchecked("the homeserver takes too long to tell it")))
+            }
         }
     }
 
@@ -93,7 +107,7 @@ impl Matrix {
 
     /// Whether a command is sent for the first time. By the place that it has among those of its key, which nobody but its author
     /// can give to a message: the SDK doesn't tell it, so the message is fetched as it was sent, and must say the same.
-    async fn is_no_copy(&self, room: &Room, event: &TimelineEvent) -> Result<(), Lacks> {
+    async fn is_no_copy(&self, room: &Room, event: &TimelineEvent, sender: &UserId) -> Result<(), Lacks> {
         let unsure = |why: &str| Lacks::Proof(unchecked(why));
         let id = event.event_id().ok_or_else(|| unsure("it has no id"))?;
         let asked = room.client().send(get_room_event::v3::Request::new(room.room_id().to_owned(), id.clone())).await;
@@ -111,7 +125,8 @@ impl Matrix {
             return Err(unsure("the homeserver tells something else of it than before"));
         }
         let (folder, what) = (Folder::at(&self.parts().store), format!("{session}:{place}"));
-        let noted = tokio::task::spawn_blocking(move || known::is_first_event(&folder, &what, id.as_str())).await;
+        let by = sender.to_string();
+        let noted = tokio::task::spawn_blocking(move || known::is_first_event(&folder, &by, &what, id.as_str())).await;
         match noted.map_err(io::Error::other).and_then(|noted| noted) {
             Ok(true) => Ok(()),
             Ok(false) => Err(Lacks::Copied),

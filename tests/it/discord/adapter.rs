@@ -245,12 +245,19 @@ async fn after_a_mark_all_is_read_however_long_ago_that_was_but_what_is_older_th
     assert_eq!(said(&mut events).await, "before");
     assert_eq!(said(&mut events).await, "meanwhile");
 
-    let mut events = heard_from((id - ((9 * 86_400_000) << 22)).to_string()).await;
+    let days = |days: u64| Duration::from_secs(days * 86_400);
+    let long_ago = (id - ((9 * 86_400_000) << 22)).to_string();
+    // If nothing was written in all that time, nothing was missed.
+    let mut events = heard_from(long_ago.clone()).await;
+    assert_eq!(soon(events.recv()).await, Some(ChatEvent::Connected { room: room() }));
+    assert_eq!(said(&mut events).await, "before");
+    fake.said_before("anna", "long ago", days(8));
+    let mut events = heard_from(long_ago).await;
     assert_eq!(soon(events.recv()).await, Some(ChatEvent::Connected { room: room() }));
     match soon(events.recv()).await {
         Some(ChatEvent::NotRead { room: of, before }) => {
             let ago = Timestamp::now().duration_since(before).as_secs();
-            assert!(of == room() && (7 * 86_400..7 * 86_400 + 60).contains(&ago), "{ago}");
+            assert!(of == room() && (days(7).as_secs()..days(7).as_secs() + 60).contains(&ago.unsigned_abs()), "{ago}");
         }
         other => panic!("{other:?}"),
     }

@@ -313,6 +313,14 @@ impl Fake {
         self.write(author, content, false)
     }
 
+    /// A person wrote some time ago.
+    pub fn said_before(&self, who: &str, content: &str, ago: Duration) {
+        let now = self.say(who, content);
+        let mut state = self.state();
+        let said = state.messages.remove(&now).unwrap();
+        state.messages.insert(now - (u64::try_from(ago.as_millis()).unwrap() << 22), said);
+    }
+
     /// Another bot, or a webhook, writes.
     pub fn say_as_program(&self, who: &str, content: &str, webhook: bool) -> u64 {
         let author = self.user(who);

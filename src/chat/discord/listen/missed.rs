@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 use super::super::PAGE;
 use super::super::rest::trouble;
 use super::super::room::Room;
+use super::super::snowflake::written_at;
 use super::{ANSWER_WITHIN, Ears};
 use crate::chat::ChatEvent;
 
@@ -40,8 +41,21 @@ impl Ears<'_> {
             if !goes_on {
                 self.pass(ChatEvent::Connected { room: name.clone() }).await;
             }
-            if let Some(before) = self.rooms.get_mut(&channel).and_then(Room::not_read) {
-                self.pass(ChatEvent::NotRead { room: name.clone(), before }).await;
+            if let Some((begin, oldest)) = self.rooms.get(&channel).and_then(|room| room.not_read) {
+                // Nothing may have been written in all that time.
+                match self.first_after(channel, begin).await {
+                    Ok(first) => {
+                        if let Some(room) = self.rooms.get_mut(&channel) {
+                            room.not_read = None;
+                        }
+                        if first.is_some_and(|first| first < oldest) {
+                            self.pass(ChatEvent::NotRead { room: name.clone(), before: written_at(oldest) }).await;
+                        }
+                    }
+                    Err(error) => {
+                        tracing::warn!(room = %name, error = %trouble(&error), "it can't be told whether more was missed")
+                    }
+                }
             }
             let fetched = match begin {
                 Ok(page) => self.pass_missed(channel, page).await,
@@ -66,10 +80,22 @@ impl Ears<'_> {
 
     /// The next messages of a channel that may have been missed.
     async fn page(&self, channel: ChannelId) -> serenity::Result<Vec<Said>> {
-        self.discord.access.pause.over().await;
         let page = GetMessages::new().limit(PAGE);
-        let page = self.rooms.get(&channel).map_or(page, |room| page.after(room.missed_after()));
-        let page = timeout(ANSWER_WITHIN, channel.messages(&self.discord.http, page)).await;
+        self.fetch(channel, self.rooms.get(&channel).map_or(page, |room| page.after(room.missed_after()))).await
+    }
+
+    /// The first message after one.
+    async fn first_after(&self, channel: ChannelId, after: MessageId) -> serenity::Result<Option<MessageId>> {
+        let page = self.fetch(channel, GetMessages::new().limit(1).after(after)).await?;
+        Ok(page.first().map(|said| said.id))
+    }
+
+    async fn fetch(&self, channel: ChannelId, which: GetMessages) -> serenity::Result<Vec<Said>> {
+        // It is tried again later, and what happens is heard meanwhile.
+        if self.discord.access.pause.end().is_some() {
+            return Err(serenity::Error::Other("too much was asked, and nothing is asked for a while"));
+        }
+        let page = timeout(ANSWER_WITHIN, channel.messages(&self.discord.http, which)).await;
         page.map_err(|_| serenity::Error::Other("no answer in time"))?
     }
 

@@ -3,6 +3,7 @@
 //! Only what was known when the build came in, or when the deployment ended, counts: a message that is made again later, for a room that
 //! was away, says the same.
 
+use super::Bot;
 use crate::domain::build::Build;
 use crate::domain::deployment::DeploymentState;
 use crate::domain::names::{DeploymentId, Tag};
@@ -37,4 +38,13 @@ pub fn of_deployment(ledger: &Ledger, id: DeploymentId, state: &DeploymentState)
     let mut earlier = ledger.history(&plan.app, Some(&plan.environment), EARLIER, Some(id))?;
     earlier.retain(|summary| summary.ended_at.is_some() && summary.ended_at <= state.ended_at);
     Ok(news::of_deployment(verdict, earlier.iter().map(|summary| (summary.id, summary.verdict())), &commits))
+}
+
+impl Bot {
+    /// What is new about a deployment that ended; the policy says whether the authors of its commits are called.
+    pub(super) fn news_of(&self, id: DeploymentId, state: &DeploymentState) -> Result<News<DeploymentId>, LedgerError> {
+        let news = of_deployment(&self.ledger, id, state)?;
+        let spec = self.fleet.environment(&state.plan.app, Some(&state.plan.environment));
+        Ok(if spec.is_ok_and(|spec| spec.policy.mention_authors) { news.calling(self.fleet.people.keys()) } else { news })
+    }
 }

@@ -16,10 +16,9 @@ use tokio_util::sync::CancellationToken;
 use super::details::Details;
 use super::{Bot, news, views};
 use crate::chat::{Audience, Became, Chat, ChatError, Reply};
-use crate::domain::deployment::{DeploymentState, Event, Phase};
+use crate::domain::deployment::{Event, Phase};
 use crate::domain::message::{MessageRef, RoomId};
 use crate::domain::names::DeploymentId;
-use crate::domain::news::News;
 use crate::domain::notice::{About, Notice};
 use crate::store::{LedgerError, Post, PostId, Told};
 
@@ -387,15 +386,6 @@ impl Room {
             },
         };
         Ok(Some(reply.unwrap_or_else(|| views::line(crate::chat::Tone::Info, "this was lost from the store"))))
-    }
-}
-
-impl Bot {
-    /// What is new about a deployment that ended; the policy says whether the authors of its commits are called.
-    fn news_of(&self, id: DeploymentId, state: &DeploymentState) -> Result<News<DeploymentId>, LedgerError> {
-        let news = news::of_deployment(&self.ledger, id, state)?;
-        let spec = self.fleet.environment(&state.plan.app, Some(&state.plan.environment));
-        Ok(if spec.is_ok_and(|spec| spec.policy.mention_authors) { news.calling(self.fleet.people.keys()) } else { news })
     }
 }
 

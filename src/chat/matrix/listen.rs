@@ -13,7 +13,7 @@ use matrix_sdk::deserialized_responses::{TimelineEvent, TimelineEventKind};
 use matrix_sdk::ruma::events::room::message::OriginalSyncRoomMessageEvent;
 use matrix_sdk::ruma::events::room::redaction::SyncRoomRedactionEvent;
 use matrix_sdk::ruma::events::{AnySyncMessageLikeEvent, AnySyncTimelineEvent, SyncMessageLikeEvent};
-use matrix_sdk::ruma::{OwnedEventId, OwnedRoomId, UserId};
+use matrix_sdk::ruma::{OwnedEventId, OwnedRoomId};
 use matrix_sdk::sync::SyncResponse;
 use matrix_sdk::{Client, Room};
 use tokio::sync::mpsc;
@@ -97,7 +97,7 @@ impl Ears<'_> {
 
     /// Hears the homeserver until the session has run out and another one can be had.
     async fn hear_as(&mut self, client: &Client) {
-        self.names = names(client, self.matrix.me()).await;
+        self.names = session::names(client, self.matrix.me()).await;
         let mut retry = RETRY_FIRST;
         // The first answer comes at once: it tells which rooms are there.
         let mut wait = Duration::ZERO;
@@ -218,11 +218,8 @@ impl Ears<'_> {
                 for (event, written) in missed.events {
                     // What was edited since isn't meant any more: if it was heard when it was sent, it was passed on then. Of an
                     // emoji of before this life nobody knows whether it was obeyed; the bot looks at the votes itself.
-                    if !connected && self.remembers_reaction(id, &event) {
-                        if let (Some(place), Some(event)) = (self.places.get_mut(id), event.event_id()) {
-                            place.passed.insert(event);
-                        }
-                    } else if !is_edited(&event) {
+                    let is_over = is_edited(&event) || !connected && self.remembers_reaction(id, &event);
+                    if !is_over {
                         self.happened(id, room, &event, written).await;
                     } else if let (Some(place), Some(event)) = (self.places.get_mut(id), event.event_id()) {
                         place.passed.insert(event);
@@ -402,10 +399,4 @@ impl Ears<'_> {
         // If nobody hears any more, that is noticed by those who wait.
         let _ = self.to.send(event).await;
     }
-}
-
-/// What the bot may be called: its id, the first part of it, and its name.
-async fn names(client: &Client, me: &UserId) -> Vec<String> {
-    let name = client.account().get_display_name().await.ok().flatten();
-    [Some(me.to_string()), Some(me.localpart().to_owned()), name].into_iter().flatten().collect()
 }

@@ -120,6 +120,12 @@ async fn look(client: &Client) -> Result<(), String> {
     client.sync_once(settings).await.map(drop).map_err(|error| trouble(&error))
 }
 
+/// What the bot may be called: its id, the first part of it, and its name.
+pub(super) async fn names(client: &Client, me: &UserId) -> Vec<String> {
+    let name = client.account().get_display_name().await.ok().flatten();
+    [Some(me.to_string()), Some(me.localpart().to_owned()), name].into_iter().flatten().collect()
+}
+
 /// Joins the rooms of the fleet file to which the bot is invited, and no others. Whether there was one.
 pub(super) async fn join_invited(client: &Client, parts: &Parts) -> bool {
     let mut joined = false;
